@@ -1,0 +1,1 @@
+"""A Redis-compatible cache server."""
