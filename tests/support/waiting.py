@@ -1,0 +1,31 @@
+"""Waiting for something that happens soon, without sleeping for luck."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T], timeout: float = 10.0, interval: float = 0.01) -> T:
+    """Call `condition` until it is truthy and return what it said.
+
+    An AssertionError counts as "not yet", so a condition may be written with asserts. When time is
+    up the last one is raised, or a plain AssertionError with the last value.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        failure: AssertionError | None = None
+        try:
+            if value := condition():
+                return value
+        except AssertionError as error:
+            failure = error
+        if time.monotonic() > deadline:
+            if failure is not None:
+                raise failure
+            raise AssertionError(f"still {value!r} after {timeout} s")
+        time.sleep(interval)
+
+
+__all__ = ["eventually"]
