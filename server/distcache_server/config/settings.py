@@ -1,0 +1,377 @@
+"""The settings that do something here, each declared once.
+
+A class holds what belongs together; its docstring heads a section of docs/configuration.md, which
+``python -m distcache_server.config.docs`` writes.  `kept` has the directives of Redis that are
+accepted without a meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+from distcache_server.config.kept import (
+    Cluster,
+    Engine,
+    Functions,
+    Kept,
+    Persistence,
+    Replication,
+    Tls,
+)
+from distcache_server.config.kinds import (
+    INT_MAX,
+    LONG_MAX,
+    UINT_MAX,
+    ULONG_MAX,
+    Boolean,
+    ConfigError,
+    Directory,
+    Enum,
+    EventClasses,
+    Integer,
+    Memory,
+    MemoryPortion,
+    Octal,
+    Portion,
+    Secret,
+    Section,
+    String,
+)
+from distcache_server.config.lists import (
+    Addresses,
+    BufferLimits,
+    Globs,
+    Lines,
+    OutputLimit,
+    OutputLimits,
+    Percentiles,
+)
+from distcache_server.config.store import Store, declared
+
+_WHO = ("no", "yes", "local")
+_UNRESTRICTED = (
+    {b"on"},
+    {b"~*", b"allkeys"},
+    {b"&*", b"allchannels"},
+    {b"+@all", b"allcommands"},
+)
+_HARMLESS = {b"nopass", b"sanitize-payload", b"skip-sanitize-payload"}
+_PASSWORD_HASH = re.compile(rb"#[0-9a-f]{64}")
+
+
+def _no_users(aclfile: str) -> None:
+    if aclfile:
+        raise ConfigError("users and rules are not supported, so that an ACL file has no effect")
+
+
+class DefaultUser(Lines):
+    """The line that CONFIG REWRITE of Redis writes for a default user who may do everything."""
+
+    def parse(
+        self, words: Sequence[bytes], old: tuple[tuple[bytes, ...], ...]
+    ) -> tuple[tuple[bytes, ...], ...]:
+        lines = super().parse(words, old)
+        name, rules = words[0], set(words[1:])
+        for grants in _UNRESTRICTED:
+            if name != b"default" or not rules & grants:
+                raise ConfigError(self._REFUSAL)
+            rules -= grants
+        if not all(rule in _HARMLESS or _PASSWORD_HASH.fullmatch(rule) for rule in rules):
+            raise ConfigError(self._REFUSAL)
+        return lines
+
+    _REFUSAL = (
+        "Error in user declaration: only an unrestricted default user is supported,"
+        " with its password in requirepass"
+    )
+
+
+class Process(Section):
+    """The process: where it works, how it is started and stopped."""
+
+    dir = Directory(
+        "./",
+        "The working directory: relative paths in the configuration start here.",
+        protected=True,
+    )
+    daemonize = Boolean(False, "Go into the background.", runtime=False)
+    pidfile = String(
+        "",
+        "A file for the process id. In the background, there is always one:"
+        " /var/run/distcache-server.pid if nothing else is said.",
+        optional=True,
+        runtime=False,
+    )
+    supervised = Enum(
+        "no",
+        ("upstart", "systemd", "auto", "no"),
+        "Who started the process and is told when it is ready. auto: systemd, if it is there.",
+        runtime=False,
+    )
+    databases = Integer(16, 1, INT_MAX, "Databases that SELECT can choose from.", runtime=False)
+
+
+class Network(Section):
+    """The network: where the server listens, and what a connection may do."""
+
+    bind = Addresses(
+        ("*", "-::*"),
+        "Addresses to listen on. With - before it, an address may be missing on this machine.",
+    )
+    port = Integer(6379, 0, 65535, "The TCP port; 0 turns TCP off.")
+    unixsocket = String("", "The path of a Unix socket to listen on.", optional=True, runtime=False)
+    unixsocketperm = Octal(
+        0,
+        0,
+        0o777,
+        "The permissions of the Unix socket; 0 leaves them to the umask.",
+        runtime=False,
+    )
+    protected_mode = Boolean(
+        True, "Without a password, serve only clients on this machine (loopback or Unix socket)."
+    )
+    tcp_backlog = Integer(
+        511, 0, INT_MAX, "Connections that may wait to be accepted.", runtime=False
+    )
+    tcp_keepalive = Integer(
+        300, 0, INT_MAX, "Seconds of silence before TCP probes a client; 0 turns that off."
+    )
+    timeout = Integer(0, 0, INT_MAX, "Seconds until an idle client is closed; 0 means never.")
+    maxclients = Integer(10000, 1, UINT_MAX, "Clients that may be connected at the same time.")
+    maxmemory_clients = MemoryPortion(
+        Portion(), "Memory that all clients together may use, 0 for any; past it, the largest go."
+    )
+    client_output_buffer_limit = BufferLimits(
+        OutputLimits(
+            normal=OutputLimit(0, 0, 0),
+            replica=OutputLimit(256 << 20, 64 << 20, 60),
+            pubsub=OutputLimit(32 << 20, 8 << 20, 60),
+        ),
+        "Close a client that does not read its replies: at once past the hard limit,"
+        " or past the soft limit for so many seconds. Classes: normal, replica, pubsub.",
+    )
+    client_query_buffer_limit = Memory(
+        1 << 30, 1 << 20, LONG_MAX, "Close a client with more than this of unfinished requests."
+    )
+    proto_max_bulk_len = Memory(512 << 20, 1 << 20, LONG_MAX, "The longest argument of a command.")
+
+
+class Security(Section):
+    """Security: passwords, and what clients may not do."""
+
+    requirepass = Secret("The password of the default user; empty for none.")
+    user = DefaultUser(
+        1,
+        1 << 30,
+        "name and rules",
+        "Accepted for an unrestricted default user, as CONFIG REWRITE of Redis writes it."
+        " Any other user or rule is refused, since it would not be obeyed.",
+        secret=True,
+    )
+    aclfile = String(
+        "", "Refused unless empty: users and rules are not obeyed.", runtime=False, valid=_no_users
+    )
+    enable_protected_configs = Enum(
+        "no",
+        _WHO,
+        "May clients set protected directives? local: those on this machine.",
+        runtime=False,
+    )
+    enable_debug_command = Enum(
+        "no", _WHO, "May clients use DEBUG? local: those on this machine.", runtime=False
+    )
+    rename_command = Lines(
+        2, 2, "old and new name", "Give a command another name, or with an empty one, none at all."
+    )
+
+
+class Limits(Section):
+    """Memory and eviction."""
+
+    maxmemory = Memory(0, 0, ULONG_MAX, "Memory for keys and values; 0 means no limit.")
+    maxmemory_policy = Enum(
+        "noeviction",
+        (
+            "volatile-lru",
+            "volatile-lfu",
+            "volatile-random",
+            "volatile-ttl",
+            "allkeys-lru",
+            "allkeys-lfu",
+            "allkeys-random",
+            "noeviction",
+        ),
+        "Which keys go when memory is full: of all keys or of those that expire (volatile),"
+        " the longest or least used, any, or the first to expire.",
+    )
+    maxmemory_samples = Integer(
+        5,
+        1,
+        INT_MAX,
+        "Keys that are looked at to find the one to evict: more is exacter and slower.",
+    )
+    maxmemory_eviction_tenacity = Integer(
+        10, 0, 100, "How long a command may be held up by evictions: 0 hardly, 100 without limit."
+    )
+    lfu_log_factor = Integer(10, 0, INT_MAX, "How slowly the counter of uses grows.")
+    lfu_decay_time = Integer(1, 0, INT_MAX, "Minutes after which the counter of uses is lowered.")
+
+
+class Keys(Section):
+    """Keys: expiry, events, and when a small value changes its encoding."""
+
+    active_expire_effort = Integer(1, 1, 10, "How much time goes into finding expired keys.")
+    hz = Integer(
+        10, 0, INT_MAX, "How often a second background work runs, 1 to 500.", clamp=(1, 500)
+    )
+    notify_keyspace_events = EventClasses(0, "Classes of keyspace events to publish.")
+    hash_max_listpack_entries = Integer(
+        512,
+        0,
+        LONG_MAX,
+        "Fields up to which a hash is a listpack.",
+        alias="hash-max-ziplist-entries",
+    )
+    hash_max_listpack_value = Memory(
+        64,
+        0,
+        LONG_MAX,
+        "Length of a field or value up to which a hash is a listpack.",
+        alias="hash-max-ziplist-value",
+    )
+    list_max_listpack_size = Integer(
+        -2,
+        -INT_MAX - 1,
+        INT_MAX,
+        "Size up to which a list is a listpack: elements, or -1 to -5 for 4, 8, 16, 32, 64 kb.",
+        alias="list-max-ziplist-size",
+    )
+    set_max_intset_entries = Integer(
+        512, 0, LONG_MAX, "Members up to which a set of integers is an intset."
+    )
+    set_max_listpack_entries = Integer(128, 0, LONG_MAX, "Members up to which a set is a listpack.")
+    set_max_listpack_value = Integer(
+        64, 0, LONG_MAX, "Length of a member up to which a set is a listpack."
+    )
+    zset_max_listpack_entries = Integer(
+        128,
+        0,
+        LONG_MAX,
+        "Members up to which a sorted set is a listpack.",
+        alias="zset-max-ziplist-entries",
+    )
+    zset_max_listpack_value = Memory(
+        64,
+        0,
+        LONG_MAX,
+        "Length of a member up to which a sorted set is a listpack.",
+        alias="zset-max-ziplist-value",
+    )
+    hll_sparse_max_bytes = Memory(3000, 0, LONG_MAX, "Size up to which a HyperLogLog is sparse.")
+
+
+class Observation(Section):
+    """Logs, statistics and metrics."""
+
+    loglevel = Enum(
+        "notice",
+        ("debug", "verbose", "notice", "warning", "nothing"),
+        "The least important events that are logged.",
+    )
+    logfile = String(
+        "", "The log; empty for standard output. It may be renamed at any time.", runtime=False
+    )
+    syslog_enabled = Boolean(False, "Log to syslog too.", runtime=False)
+    syslog_ident = String("redis", "The name under which syslog knows us.", runtime=False)
+    syslog_facility = Enum(
+        "local0",
+        ("user", *(f"local{number}" for number in range(8))),
+        "The facility of our events in syslog.",
+        runtime=False,
+    )
+    slowlog_log_slower_than = Integer(
+        10000, -1, LONG_MAX, "Microseconds from which a command is slow; -1: none is, 0: all are."
+    )
+    slowlog_max_len = Integer(128, 0, LONG_MAX, "Commands that SLOWLOG remembers.")
+    latency_monitor_threshold = Integer(
+        0, 0, LONG_MAX, "Milliseconds from which LATENCY notes an event; 0 turns it off."
+    )
+    latency_tracking = Boolean(True, "Keep the distribution of each command's latency.")
+    latency_tracking_info_percentiles = Percentiles(
+        (50.0, 99.0, 99.9), "The percentiles in the latencystats section of INFO."
+    )
+    metrics_port = Integer(
+        0,
+        0,
+        65535,
+        "The port of /metrics and the health endpoints; 0 turns them off.",
+        runtime=False,
+    )
+    metrics_bind = String("127.0.0.1", "The address of /metrics.", runtime=False)
+    key_groups = Globs(
+        (),
+        "Patterns of keys to count hits and misses for, as in user:* session:*."
+        " A key counts for the first that matches.",
+    )
+
+
+class Config(
+    Process,
+    Network,
+    Security,
+    Limits,
+    Keys,
+    Observation,
+    Persistence,
+    Replication,
+    Cluster,
+    Tls,
+    Functions,
+    Engine,
+    Store,
+):
+    """All that can be configured."""
+
+    def locate(self, path: str) -> str:
+        """Where a path in the configuration leads: relative ones start at ``dir``."""
+        return os.path.join(self.dir, path)
+
+    def permits_protected(self, local: bool) -> bool:
+        """May a client change protected settings?"""
+        return permits(self.enable_protected_configs, local)
+
+    def check(self) -> None:
+        """Refuse what contradicts itself, once everything is loaded."""
+        if self.logfile:
+            try:
+                with open(self.locate(self.logfile), "a"):
+                    pass
+            except OSError as error:
+                problem = os.strerror(error.errno or 0)
+                raise ConfigError(f"Can't open the log file: {problem}") from None
+        if self.cluster_enabled and self.replicaof:
+            raise ConfigError("replicaof directive not allowed in cluster mode")
+        ours = b"#" + hashlib.sha256(self.requirepass).hexdigest().encode("ascii")
+        for line in self.user:
+            hashes = {rule for rule in line if _PASSWORD_HASH.fullmatch(rule)}
+            if hashes and (not self.requirepass or hashes != {ours}):
+                raise ConfigError(
+                    "Error in user declaration: the password is not that of requirepass"
+                )
+
+    def without_effect(self) -> list[str]:
+        """The directives that are not at their defaults and have no meaning here."""
+        return [
+            setting.name
+            for setting in declared(type(self))
+            if issubclass(setting.section, Kept)
+            and getattr(self, setting.attribute) != setting.default
+        ]
+
+
+def permits(who: str, local: bool) -> bool:
+    """Does ``no``, ``yes`` or ``local`` let a client do it, on this machine or on another?"""
+    return who == "yes" or (who == "local" and local)
