@@ -66,6 +66,21 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded with `record_property("summary", ...)`: how much they compared."""
+    said = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "summary" and report.when == "call"
+    ]
+    if said:
+        terminalreporter.section("compared")
+        for line in said:
+            terminalreporter.line(str(line))
+
+
 def _processes(item: pytest.Item) -> list[Process]:
     given: dict[str, object] = getattr(item, "funcargs", {})
     started = getattr(given.get("start_server"), "started", [])

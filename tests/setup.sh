@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Get the servers that tests compare with: tests/setup.sh FOLDER
+#
+# Installs what is missing when that is possible without asking for a password, else says which tests
+# will be skipped. It never starts or stops a service: Debian's package redis-server starts one, so
+# only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
+# link FOLDER/redis-server gives that name back.
+set -euo pipefail
+
+folder=$1
+
+have() {
+    [[ -x "$folder/$1" ]] || command -v "$1" >/dev/null
+}
+
+link_server() {
+    local twin
+    if ! have redis-server && twin=$(command -v redis-check-rdb); then
+        ln -sf "$twin" "$folder/redis-server"
+        # A build that does not tell its roles apart by name is no server.
+        "$folder/redis-server" --version 2>/dev/null | grep -q "^Redis server" ||
+            rm "$folder/redis-server"
+    fi
+}
+
+apt_install() {
+    local root=() quick=(-o Acquire::Retries=1 -o Acquire::http::Timeout=15)
+    command -v apt-get >/dev/null || return 1
+    if [[ $(id -u) != 0 ]]; then
+        sudo -n true 2>/dev/null || return 1
+        root=(sudo -n)
+    fi
+    "${root[@]}" apt-get "${quick[@]}" update -qq &&
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get "${quick[@]}" install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+link_server
+if ! have redis-server || ! have redis-cli; then
+    echo "installing redis-tools ..."
+    apt_install redis-tools || true
+    link_server
+fi
+
+have redis-server ||
+    echo "missing: redis-server; tests that compare with a real Redis will be skipped" >&2
+have redis-cli ||
+    echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
