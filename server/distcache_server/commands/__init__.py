@@ -1,0 +1,27 @@
+"""The commands, one module per group; importing one declares its commands."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+GROUPS = (
+    "connection",
+    "keys",
+    "strings",
+    "bitmaps",
+    "hashes",
+    "lists",
+    "sets",
+    "sorted_sets",
+    "hyperloglog",
+    "geo",
+    "pubsub",
+    "transactions",
+    "server",
+)
+
+
+def load() -> None:
+    """Declare all commands."""
+    for name in GROUPS:
+        import_module(f"distcache_server.commands.{name}")

@@ -130,8 +130,9 @@ class Store:
 
     def _without_secrets(self, line: bytes) -> bytes:
         """The line as an error message may show it."""
-        name = line.split(None, 1)[0].strip(b"\"'")
-        return name + b" (redacted)" if self.is_secret(name) else line
+        name, *rest = line.split(None, 1)
+        secret = rest and self.is_secret(name.strip(b"\"'"))
+        return name + b" (redacted)" if secret else line
 
     # Showing and changing
 

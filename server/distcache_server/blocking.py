@@ -1,0 +1,126 @@
+"""Who waits for which key, served in order of arrival.
+
+A handler that finds nothing raises ``Wait``.  Whoever runs it parks the client here; when a write
+makes one of the keys ready, the handler runs again, and may wait again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from distcache_server.arguments import Args
+from distcache_server.errors import CommandError
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.keyspace import Keyspace
+
+Queue = dict["Client", None]
+"""Clients that wait for a key, the longest waiting first."""
+
+Cancel = Callable[[], None]
+
+
+class Wait(Exception):  # noqa: N818 -- not an error: the client waits
+    """Raised by a handler: run me again when one of ``keys`` holds a ``kind``.
+
+    ``timeout_ms`` 0 waits for ever; ``otherwise`` is the reply when time is up, and at once inside
+    MULTI.  With no keys the client waits for time, or for whatever calls ``Blocking.answer``.
+    """
+
+    def __init__(
+        self,
+        keys: list[bytes],
+        kind: type | None,
+        timeout_ms: int,
+        otherwise: Any = None,
+    ) -> None:
+        super().__init__()
+        self.keys = keys
+        self.kind = kind
+        self.timeout_ms = timeout_ms
+        self.otherwise = otherwise
+        self.words: Args = []
+        self.handler: Callable[[Client, Args], Any] | None = None
+        self.cancel: Cancel | None = None
+
+
+class Hold(Exception):  # noqa: N818
+    """Raised in place of a command that must not run yet (CLIENT PAUSE): it is put back."""
+
+
+class Blocking:
+    """The parked clients of a server."""
+
+    def __init__(self, call_later: Callable[[float, Callable[[], None]], Cancel]) -> None:
+        self._call_later = call_later
+        self.clients: dict[Client, None] = {}
+
+    def park(self, client: Client, wait: Wait) -> None:
+        """Let the client wait; its later commands wait in its backlog."""
+        client.blocked = wait
+        self.clients[client] = None
+        keyspace = client.keyspace
+        for key in wait.keys:
+            keyspace.waiting.setdefault(key, {})[client] = None
+        keyspace.arrange()
+        if wait.timeout_ms and wait.cancel is None:
+            wait.cancel = self._call_later(
+                wait.timeout_ms / 1000, lambda: self.answer(client, wait.otherwise)
+            )
+
+    def forget(self, client: Client) -> None:
+        """The client waits no more, or is gone."""
+        wait = client.blocked
+        if wait is None:
+            return
+        client.blocked = None
+        self.clients.pop(client, None)
+        if wait.cancel is not None:
+            wait.cancel()
+            wait.cancel = None
+        waiting = client.keyspace.waiting
+        for key in wait.keys:
+            queue = waiting.get(key)
+            if queue is not None:
+                queue.pop(client, None)
+                if not queue:
+                    del waiting[key]
+        client.keyspace.arrange()
+
+    def answer(self, client: Client, reply: Any) -> None:
+        """End a client's wait with a reply, then go on with its backlog."""
+        self.forget(client)
+        client.send(client.encoders[type(reply)](reply))
+        client.resume()
+
+    def serve(self, ready: dict[tuple[Keyspace, bytes], None]) -> None:
+        """Run the commands of clients whose keys have become ready, until nothing changes."""
+        while ready:
+            keyspace, key = next(iter(ready))
+            del ready[keyspace, key]
+            # Somebody may be parked again behind the others while we go, so take who waits now.
+            for client in list(keyspace.waiting.get(key, ())):
+                wait = client.blocked
+                value = keyspace.peek(key)
+                if wait is None or wait.handler is None:
+                    continue
+                if value is None or (wait.kind is not None and type(value) is not wait.kind):
+                    continue
+                self._retry(client, wait, wait.handler)
+
+    def _retry(
+        self, client: Client, wait: Wait, handler: Callable[[Client, Args], Any]
+    ) -> None:
+        client.keyspace.now_ms = max(client.keyspace.now_ms, client.engine.now_ms)
+        try:
+            reply = handler(client, wait.words)
+        except Wait:
+            return  # still parked, with its place in the queue and its timeout
+        except CommandError as error:
+            self.forget(client)
+            client.send(error.wire())
+            client.resume()
+        else:
+            self.answer(client, reply)

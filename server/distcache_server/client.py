@@ -1,0 +1,168 @@
+"""What is remembered about a client, whatever carries its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from distcache_server.arguments import Args
+from distcache_server.reply import RESP2, Encoders
+
+if TYPE_CHECKING:
+    from distcache_server.blocking import Wait
+    from distcache_server.dispatch import Table
+    from distcache_server.engine import Engine
+    from distcache_server.keyspace import Keyspace
+
+
+class _Silence(dict[type, Callable[[Any], bytes]]):
+    """Encoders of a client that asked for no replies."""
+
+    def __missing__(self, _: type) -> Callable[[Any], bytes]:
+        return lambda _: b""
+
+
+SILENCE: Encoders = _Silence()
+
+
+class Client:
+    """A client's state.  Times are Unix milliseconds."""
+
+    __slots__ = (
+        "address",
+        "backlog",
+        "blocked",
+        "channels",
+        "close_after_reply",
+        "conflict",
+        "created_ms",
+        "descriptor",
+        "effect",
+        "encoders",
+        "engine",
+        "failed",
+        "id",
+        "kill",
+        "keyspace",
+        "last_command",
+        "last_ms",
+        "library",
+        "library_version",
+        "local_address",
+        "memory",
+        "monitoring",
+        "name",
+        "net_in",
+        "net_out",
+        "no_evict",
+        "no_touch",
+        "patterns",
+        "protocol",
+        "queue",
+        "queued_bytes",
+        "reply_mode",
+        "resume",
+        "send",
+        "shard_channels",
+        "soft_since_ms",
+        "state",
+        "table",
+        "unix",
+        "user",
+        "watching",
+    )
+
+    def __init__(self, engine: Engine, number: int = 0) -> None:
+        self.engine = engine
+        self.id = number
+        self.keyspace: Keyspace = engine.databases[0]
+        self.state = "normal"
+        self.table: Table = engine.tables["normal"]
+        self.protocol = 2
+        self.encoders = RESP2
+        self.reply_mode = "on"
+
+        self.address = ""
+        self.local_address = ""
+        self.unix = False
+        self.descriptor = -1
+        self.name = b""
+        self.user = b"default"
+        self.library = b""
+        self.library_version = b""
+        self.created_ms = engine.now_ms
+        self.last_ms = engine.now_ms
+        self.last_command = "NULL"
+        self.net_in = 0
+        self.net_out = 0
+        self.no_evict = False
+        self.no_touch = False
+        self.monitoring = False
+        self.soft_since_ms = 0
+        """Since when the output buffer is over its soft limit; 0 if it is not."""
+
+        self.effect: Args | list[Args] | None = None
+        """What the log gets in place of the words: one command, or a list of several."""
+        self.queue: list[Args] = []
+        """Commands since MULTI."""
+        self.queued_bytes = 0
+        self.failed = False
+        """A command could not be queued: EXEC will refuse."""
+        self.watching: set[tuple[Keyspace, bytes]] = set()
+        self.conflict = False
+        """A watched key was changed: EXEC will do nothing."""
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
+
+        self.blocked: Wait | None = None
+        self.backlog: list[Args] = []
+        """Commands that arrived behind one that blocks."""
+        self.close_after_reply = False
+
+        # How to reach whatever carries the bytes; set by it, and cleared when it closes.
+        self.send: Callable[[bytes], None] = _nowhere
+        """Send bytes now, or behind the replies of the batch that is running."""
+        self.resume: Callable[[], None] = _nothing
+        """Go on with the backlog soon."""
+        self.kill: Callable[[], None] = _nothing
+        """Close at once, without sending what is left."""
+        self.memory: Callable[[], tuple[int, int]] = _no_memory
+        """Bytes in the query buffer and in the output buffer."""
+
+    def enter(self, state: str) -> None:
+        """Take the command table of another state."""
+        self.state = state
+        self.table = self.engine.tables[state]
+
+    def usual_state(self) -> str:
+        """The state outside MULTI: a RESP2 client that is subscribed may do little else."""
+        if self.protocol == 2 and self.subscriptions:
+            return "subscribed"
+        return "normal"
+
+    @property
+    def subscriptions(self) -> int:
+        return len(self.channels) + len(self.patterns) + len(self.shard_channels)
+
+    def push(self, message: Any) -> None:
+        """Send an out-of-band message, encoded for this client's protocol."""
+        self.send(self.encoders[type(message)](message))
+
+    def database(self, index: int) -> Keyspace:
+        """Another database, its clock set to that of this client's batch."""
+        other = self.engine.databases[index]
+        other.now_ms = self.keyspace.now_ms
+        return other
+
+
+def _nowhere(_: bytes) -> None:
+    """Bytes to a client that is gone."""
+
+
+def _nothing() -> None:
+    """A request to a client that is gone."""
+
+
+def _no_memory() -> tuple[int, int]:
+    return 0, 0

@@ -1,0 +1,1 @@
+"""The sorted_sets commands."""

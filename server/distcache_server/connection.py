@@ -1,0 +1,347 @@
+"""One socket: bytes in, replies out, back-pressure both ways.
+
+``feed`` is the whole path of a batch and touches no socket, so that tests and benchmarks can call it.
+A client that blocks, is paused or does not read its replies has its input kept (``Inbox``) until it
+goes on; other clients are not held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from operator import itemgetter
+from time import time_ns
+from typing import TYPE_CHECKING, cast
+
+from distcache_server.arguments import Args
+from distcache_server.client import Client
+from distcache_server.dispatch import execute, execute_run
+from distcache_server.engine import Shutdown
+from distcache_server.errors import CommandError
+from distcache_server.framing import (
+    Framer,
+    HttpRequest,
+    Parser,
+    ProtocolError,
+    parse_single,
+)
+
+if TYPE_CHECKING:
+    from distcache_server.gate import Gate
+
+SLICE = 128
+"""Commands that run before the size of their replies is looked at."""
+FULL = 1 << 20
+"""Unsent reply bytes at which a client's next commands wait until it has read some."""
+READ_AHEAD = 64 << 20
+"""Bytes read from a client whose commands wait; then the kernel's buffers have to do."""
+
+log = logging.getLogger("distcache")
+_first = itemgetter(0)
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection over TCP or a Unix socket."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.engine = gate.engine
+        self.client: Client = None  # type: ignore[assignment]
+        self.transport: asyncio.Transport | None = None
+        self.descriptor = -1
+        self.parser = Parser()
+        self.framer: Framer | None = None
+        """Holds a command that is cut off, or all input while the fast ways are not for it."""
+        self.single = True
+        """The last read held one command, so the next one probably does."""
+        self.replies: list[bytes] | None = None
+        """The batch that is running; what is sent meanwhile goes behind its replies."""
+        self.inbox: list[bytes] = []
+        """Reads that wait: the client is blocked, on hold or has replies to read first."""
+        self.inbox_size = 0
+        self.congested = False
+        """The transport has bytes that the peer did not take yet."""
+        self.clogged = False
+        """... so many that further commands wait."""
+        self.scheduled = False
+        self.closing = False
+
+    # The transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=FULL, low=FULL // 4)
+        sock = transport.get_extra_info("socket")
+        self.descriptor = sock.fileno()
+        self.attach(Client(self.engine, self.engine.next_client))
+        self.engine.next_client += 1
+        self.gate.welcome(self, sock)
+
+    def attach(self, client: Client) -> None:
+        """Carry the bytes of this client."""
+        self.client = client
+        client.descriptor = self.descriptor
+        client.send = self.send
+        client.resume = self.resume
+        client.kill = self.kill
+        client.memory = self.memory
+        self.engine.clients[client.id] = client
+
+    def data_received(self, data: bytes) -> None:
+        client = self.client
+        client.net_in += len(data)
+        if self.inbox or self.clogged or client.blocked is not None or client.backlog:
+            self._keep(data)
+            return
+        out = self.feed(data)
+        if out:
+            self.write(out)
+        if client.close_after_reply or self.closing:
+            self.close()
+
+    def pause_writing(self) -> None:
+        self.clogged = True
+
+    def resume_writing(self) -> None:
+        self.clogged = False
+        self.resume()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.engine.forget(self.client)
+        self.engine.counters.net_input += self.client.net_in
+        self.engine.counters.net_output += self.client.net_out
+        # Client and connection refer to each other; the collector is off, so let go.
+        fresh = Client(self.engine)
+        client, self.client = self.client, fresh
+        client.send, client.resume = fresh.send, fresh.resume
+        client.kill, client.memory = fresh.kill, fresh.memory
+        client.backlog = []
+        self.inbox.clear()
+        self.framer = None
+        self.transport = None
+        self.closing = True
+
+    # Input
+
+    def feed(self, data: bytes) -> bytes:
+        """Run the commands in what was read; their replies, encoded."""
+        client = self.client
+        now_ms = time_ns() // 1_000_000
+        client.last_ms = client.keyspace.now_ms = now_ms
+        replies: list[bytes] = []
+        self.replies = replies
+        try:
+            if self.framer is not None:
+                self.framer.feed(data)
+                self._run_framed(replies)
+            elif self.single and (words := parse_single(data)) and client.state != "unauthenticated":
+                execute(client, [words], replies)
+            else:
+                self._run_batch(data, replies)
+        except ProtocolError as error:
+            self._refuse(error, replies)
+        except Shutdown as request:
+            self.gate.shutdown(request)
+        except Exception:
+            self.engine.counters.unexpected_errors += 1
+            log.exception("unexpected error: closing client id=%d", client.id)
+            self.closing = True
+        finally:
+            self.replies = None
+        return b"".join(replies)
+
+    def _run_batch(self, data: bytes, replies: list[bytes]) -> None:
+        """Let hiredis read the batch if it may, and run it."""
+        client = self.client
+        parsed = None if client.state == "unauthenticated" else self.parser.parse(data)
+        if parsed is None:
+            self._frame(data)
+            self._run_framed(replies)
+            return
+        batch, rest = parsed
+        if rest:
+            self._frame(rest)
+        self.single = len(batch) == 1
+        self._run(batch, replies)
+        if rest and self._may_run():
+            # Tells at once when the rest can be no command.
+            self._run_framed(replies)
+
+    def _run(self, batch: list[Args], replies: list[bytes]) -> None:
+        """Run commands; what has to wait is left in the client's backlog."""
+        client = self.client
+        if len(batch) > 1 and len(set(map(_first, batch))) == 1:
+            lengths = set(map(len, batch))
+            if len(lengths) == 1 and (done := execute_run(client, batch)) is not None:
+                replies.append(done)
+                return
+        if len(batch) <= SLICE:
+            execute(client, batch, replies)
+            return
+        for start in range(0, len(batch), SLICE):
+            if not execute(client, batch[start : start + SLICE], replies):
+                client.backlog += batch[start + SLICE :]
+                return
+            if sum(map(len, replies)) > FULL:
+                client.backlog = batch[start + SLICE :]
+                return
+
+    def _frame(self, data: bytes) -> None:
+        framer = self.framer = Framer(self.engine.config.proto_max_bulk_len)
+        framer.feed(data)
+
+    def _run_framed(self, replies: list[bytes]) -> None:
+        """Read command by command, each under the limits of the state it finds the client in."""
+        client, framer = self.client, self.framer
+        assert framer is not None
+        while self._may_run():
+            framer.authenticated = client.state != "unauthenticated"
+            words = framer.next()
+            if words is None:
+                break
+            execute(client, [words], replies)
+            if framer.authenticated and not framer.missing and len(framer) > SLICE:
+                # Past the command that was cut off the fast way is open again.
+                data = framer.take_rest()
+                self.framer = None
+                self._run_batch(data, replies)
+                return
+            if len(replies) >= SLICE and sum(map(len, replies)) > FULL:
+                break
+        if framer.between_commands:
+            self.framer = None
+        elif len(framer) > self.engine.config.client_query_buffer_limit:
+            self.engine.counters.query_limit_disconnections += 1
+            log.warning("closing client that reached max query buffer length: id=%d", client.id)
+            self.closing = True
+
+    def _may_run(self) -> bool:
+        """Nothing stands in the way of this client's next command."""
+        client = self.client
+        return not (
+            client.backlog or client.blocked is not None or client.close_after_reply or self.closing
+        )
+
+    def _refuse(self, error: ProtocolError, replies: list[bytes]) -> None:
+        client = self.client
+        client.close_after_reply = True
+        if isinstance(error, HttpRequest):
+            self.gate.abuse(
+                "possible SECURITY ATTACK: a POST or Host: header on the Redis port", client
+            )
+            return
+        self.engine.counters.errors["ERR"] += 1
+        text = f"ERR Protocol error: {error.text}".encode("latin-1")
+        replies.append(CommandError.line(text))
+
+    def _keep(self, data: bytes) -> None:
+        """Put input aside; stop reading when there is a lot."""
+        self.inbox.append(data)
+        self.inbox_size += len(data)
+        if self.inbox_size > READ_AHEAD and self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on with what waits, soon: not within somebody else's command."""
+        if not self.scheduled and not self.closing:
+            self.scheduled = True
+            self.gate.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self.scheduled = False
+        client = self.client
+        while not self.clogged and not self.closing and client.blocked is None:
+            replies: list[bytes] = []
+            if client.backlog:
+                batch, client.backlog = client.backlog, []
+                client.last_ms = client.keyspace.now_ms = time_ns() // 1_000_000
+                self.replies = replies
+                try:
+                    self._run(batch, replies)
+                except Shutdown as request:
+                    self.gate.shutdown(request)
+                except Exception:
+                    log.exception("unexpected error: closing client id=%d", client.id)
+                    self.closing = True
+                finally:
+                    self.replies = None
+            elif self.framer is not None and not self.inbox and len(self.framer):
+                held = len(self.framer)
+                replies = [self.feed(b"")]
+                if self.framer is not None and len(self.framer) == held:
+                    if replies[0]:
+                        self.write(replies[0])
+                    break
+            elif self.inbox:
+                data = b"".join(self.inbox)
+                self.inbox.clear()
+                self.inbox_size = 0
+                if self.transport is not None:
+                    self.transport.resume_reading()
+                replies = [self.feed(data)]
+            else:
+                break
+            if out := b"".join(replies):
+                self.write(out)
+            if client in self.engine.held:
+                break
+        if client.close_after_reply or self.closing:
+            self.close()
+
+    # Output
+
+    def send(self, data: bytes) -> None:
+        """Send bytes now, or behind the replies of the batch that is running."""
+        if self.replies is not None:
+            self.replies.append(data)
+        elif data:
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the kernel, or to the transport where the kernel takes no more."""
+        transport = self.transport
+        if transport is None:
+            return
+        self.client.net_out += len(data)
+        if self.congested and transport.get_write_buffer_size() == 0:
+            self.congested = False
+        if not self.congested:
+            try:
+                sent = os.write(self.descriptor, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.closing = True
+                transport.abort()
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self.congested = True
+        transport.write(data)
+        self.gate.check_output(self, transport.get_write_buffer_size())
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes in the query buffer and in the output buffer."""
+        held = self.inbox_size + (len(self.framer) if self.framer is not None else 0)
+        waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        return held, waiting
+
+    def close(self) -> None:
+        """Close when what was written has been sent."""
+        self.closing = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def kill(self) -> None:
+        """Close at once."""
+        self.closing = True
+        if self.transport is not None:
+            with suppress(OSError):
+                self.transport.abort()
+

@@ -1,0 +1,190 @@
+"""The parts of one server that commands share: databases, clients, configuration, statistics."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from distcache_server.arguments import Args
+from distcache_server.blocking import Blocking, Cancel
+from distcache_server.config import Config
+from distcache_server.keyspace import Keyspace, Limits
+from distcache_server.pubsub import PubSub
+from distcache_server.stats import Counters, SlowLog, Stats
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.dispatch import Table
+
+VERSION = "0.1.0"
+REDIS_VERSION = "7.2.4"
+"""The level of compatibility, which clients read from INFO and HELLO."""
+
+
+class Shutdown(Exception):  # noqa: N818 -- a request, not an error
+    """Raised by SHUTDOWN: stop the server; the client gets no reply."""
+
+    def __init__(self, save: bool | None = None, now: bool = False, force: bool = False) -> None:
+        super().__init__()
+        self.save = save
+        self.now = now
+        self.force = force
+
+
+def _never(_: float, __: Callable[[], None]) -> Cancel:
+    """A clock for an engine without an event loop: nothing ever times out."""
+    return lambda: None
+
+
+class Engine:
+    """Everything a handler can reach through ``client.engine``.  It owns no socket and no task."""
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        call_later: Callable[[float, Callable[[], None]], Cancel] = _never,
+    ) -> None:
+        self.config = config = config or Config()
+        self.run_id = secrets.token_hex(20)
+        self.replication_id = secrets.token_hex(20)
+        self.started_ms = self.now_ms
+        self.started_monotonic = time.monotonic()
+
+        self.limits = Limits()
+        self.databases = [Keyspace(index, self.limits) for index in range(config.databases)]
+        self.ready: dict[tuple[Keyspace, bytes], None] = {}
+        for keyspace in self.databases:
+            keyspace.ready = self.ready
+        self.blocking = Blocking(call_later)
+        self.call_later = call_later
+        self.pubsub = PubSub()
+        self.notify_mask = 0
+
+        self.clients: OrderedDict[int, Client] = OrderedDict()
+        self.next_client = 1
+        self.monitors: dict[Client, None] = {}
+        self.held: dict[Client, None] = {}
+        """Clients whose next command waits for the end of CLIENT PAUSE."""
+        self.paused_until_ms = 0
+        self.paused_writes_only = False
+        self.in_transaction = False
+        self.log: Callable[[Client, Args], None] | None = None
+        """Takes the effect of each write: ``client.effect``, or the words themselves."""
+        self.make_room: Callable[[], bool] = _plenty
+        """Evict until maxmemory is kept; False where that is not possible."""
+        self.show_monitors: Callable[[Client, Args], None] = _nobody_watches
+
+        self.stats: dict[str, Stats] = {}
+        """By command name; subcommands as ``config|get``."""
+        self.counters = Counters()
+        self.slowlog = SlowLog(config.slowlog_max_len)
+        self.slow_ns = 0
+        """Commands that take longer get an entry in the slow log."""
+        self.tables: dict[str, Table] = {}
+        """One table of commands per state of a client; see dispatch.py."""
+        self.rebuild: Callable[[], None] = _nothing_to_rebuild
+        """Build the tables anew, after MONITOR, maxmemory or CLIENT PAUSE changed what they do."""
+        self.ports: list[str] = []
+        """Addresses that are listened on, for INFO and the log."""
+        self._configure()
+
+    @property
+    def now_ms(self) -> int:
+        """Unix time in milliseconds, now; handlers use ``client.keyspace.now_ms``."""
+        return time.time_ns() // 1_000_000
+
+    def _configure(self) -> None:
+        """Copy settings to where they are used, now and whenever they change."""
+        config = self.config
+
+        def limits() -> None:
+            self.limits.hash_entries = config.hash_max_listpack_entries
+            self.limits.hash_value = config.hash_max_listpack_value
+            self.limits.hll_sparse = config.hll_sparse_max_bytes
+            self.limits.list_size = config.list_max_listpack_size
+            self.limits.set_entries = config.set_max_listpack_entries
+            self.limits.set_intset = config.set_max_intset_entries
+            self.limits.set_value = config.set_max_listpack_value
+            self.limits.zset_entries = config.zset_max_listpack_entries
+            self.limits.zset_value = config.zset_max_listpack_value
+
+        def notifications() -> None:
+            self.notify_mask = config.notify_keyspace_events
+            notify = self.pubsub.notifier(self.notify_mask)
+            for keyspace in self.databases:
+                keyspace.notify = notify
+                keyspace.arrange()
+
+        def slowlog() -> None:
+            micros = config.slowlog_log_slower_than
+            self.slow_ns = micros * 1000 if micros >= 0 else 1 << 62
+            self.slowlog.resize(config.slowlog_max_len)
+            self.rebuild()
+
+        for apply, names in (
+            (
+                limits,
+                (
+                    "hash-max-listpack-entries",
+                    "hash-max-listpack-value",
+                    "hll-sparse-max-bytes",
+                    "list-max-listpack-size",
+                    "set-max-listpack-entries",
+                    "set-max-intset-entries",
+                    "set-max-listpack-value",
+                    "zset-max-listpack-entries",
+                    "zset-max-listpack-value",
+                ),
+            ),
+            (notifications, ("notify-keyspace-events",)),
+            (slowlog, ("slowlog-log-slower-than", "slowlog-max-len")),
+        ):
+            apply()
+            config.on_change(apply, *names)
+
+    def total_changes(self) -> int:
+        return sum(keyspace.changes for keyspace in self.databases)
+
+    def forget(self, client: Client) -> None:
+        """A client is gone: it waits for nothing, watches nothing, listens to nothing."""
+        self.blocking.forget(client)
+        self.pubsub.forget(client)
+        self.unwatch(client)
+        self.held.pop(client, None)
+        if self.monitors.pop(client, self) is None:
+            self.rebuild()
+        self.clients.pop(client.id, None)
+
+    def watch(self, client: Client, keyspace: Keyspace, key: bytes) -> None:
+        """Fail the client's next EXEC if the key changes until then."""
+        client.watching.add((keyspace, key))
+        keyspace.watched.setdefault(key, set()).add(client)
+        keyspace.arrange()
+
+    def unwatch(self, client: Client) -> None:
+        """Forget all watched keys of a client."""
+        for keyspace, key in client.watching:
+            clients = keyspace.watched.get(key)
+            if clients is not None:
+                clients.discard(client)
+                if not clients:
+                    del keyspace.watched[key]
+                    keyspace.arrange()
+        client.watching.clear()
+        client.conflict = False
+
+
+def _plenty() -> bool:
+    """No limit on memory."""
+    return True
+
+
+def _nobody_watches(_: Client, __: Args) -> None:
+    """No client is in MONITOR."""
+
+
+def _nothing_to_rebuild() -> None:
+    """Before the tables exist."""

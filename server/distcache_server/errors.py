@@ -1,0 +1,190 @@
+"""Every error a client can see: a class holding its wire text, raised as a class.
+
+The texts are those of Redis 7.0, to the byte.  Classes with placeholders take their
+values when they are built: ``raise WrongArity(name)``.  Text that echoes input is
+flattened to one line, since a line break would end the reply.
+"""
+
+from __future__ import annotations
+
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+class CommandError(Exception):
+    """An error reply: ``text`` is what stands between ``-`` and the line break."""
+
+    text: bytes = b"ERR"
+
+    def __init__(self, *values: bytes | int) -> None:
+        super().__init__()
+        if values:
+            self.text = type(self).text % values
+
+    @property
+    def code(self) -> str:
+        """The first word, as ``INFO errorstats`` counts it."""
+        return self.text.split(b" ", 1)[0].decode("latin-1")
+
+    def wire(self) -> bytes:
+        """The whole reply line."""
+        return self.line(self.text)
+
+    @staticmethod
+    def line(text: bytes) -> bytes:
+        """An error line of any text, its line breaks made blanks."""
+        return b"-%b\r\n" % text.translate(_BREAKS)
+
+    def __str__(self) -> str:
+        return self.text.decode("latin-1")
+
+
+class Failure(CommandError):
+    """Any text under the general code: ``raise Failure(b"no such key")``."""
+
+    text = b"ERR %b"
+
+
+class Verbatim(CommandError):
+    """A text with its own code, from somewhere that already has both."""
+
+    text = b"%b"
+
+
+# Syntax and dispatch
+
+
+class SyntaxFailure(CommandError):
+    text = b"ERR syntax error"
+
+
+class UnknownCommand(CommandError):
+    text = b"ERR unknown command '%b', with args beginning with: %b"
+
+
+class UnknownSubcommand(CommandError):
+    text = b"ERR unknown subcommand '%b'. Try %b HELP."
+
+
+class WrongArity(CommandError):
+    text = b"ERR wrong number of arguments for '%b' command"
+
+
+class NotAuthenticated(CommandError):
+    text = b"NOAUTH Authentication required."
+
+
+class WrongPassword(CommandError):
+    text = b"WRONGPASS invalid username-password pair or user is disabled."
+
+
+class NoProtocol(CommandError):
+    text = b"NOPROTO unsupported protocol version"
+
+
+class Denied(CommandError):
+    text = (
+        b"DENIED Running in protected mode because protected mode is enabled and no password is"
+        b" set for the default user. In this mode connections are only accepted from the loopback"
+        b" interface. If you want to connect from external computers, set a password with"
+        b" 'CONFIG SET requirepass', or turn protected mode off with 'CONFIG SET protected-mode no'"
+        b" from the loopback interface, and make sure that the server is not reachable from the"
+        b" internet."
+    )
+
+
+class NotInThisContext(CommandError):
+    """A command that a RESP2 client may not send while subscribed."""
+
+    text = (
+        b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
+        b" are allowed in this context"
+    )
+
+
+class MaxClients(CommandError):
+    text = b"ERR max number of clients reached"
+
+
+# Values and numbers
+
+
+class WrongType(CommandError):
+    text = b"WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+class NotInteger(CommandError):
+    text = b"ERR value is not an integer or out of range"
+
+
+class NotFloat(CommandError):
+    text = b"ERR value is not a valid float"
+
+
+class OutOfRange(CommandError):
+    text = b"ERR value is out of range"
+
+
+class NotPositive(CommandError):
+    text = b"ERR value is out of range, must be positive"
+
+
+class IndexOutOfRange(CommandError):
+    text = b"ERR index out of range"
+
+
+class IncrementOverflow(CommandError):
+    text = b"ERR increment or decrement would overflow"
+
+
+class StringTooLong(CommandError):
+    text = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+
+
+class NoSuchKey(CommandError):
+    text = b"ERR no such key"
+
+
+class InvalidExpire(CommandError):
+    text = b"ERR invalid expire time in '%b' command"
+
+
+class InvalidCursor(CommandError):
+    text = b"ERR invalid cursor"
+
+
+class InvalidTimeout(CommandError):
+    text = b"ERR timeout is not a float or out of range"
+
+
+class NegativeTimeout(CommandError):
+    text = b"ERR timeout is negative"
+
+
+class InvalidDatabase(CommandError):
+    text = b"ERR DB index is out of range"
+
+
+class OutOfMemory(CommandError):
+    text = b"OOM command not allowed when used memory > 'maxmemory'."
+
+
+# Transactions
+
+
+class NestedMulti(CommandError):
+    text = b"ERR MULTI calls can not be nested"
+
+
+class ExecAborted(CommandError):
+    text = b"EXECABORT Transaction discarded because of previous errors."
+
+
+class NotAllowedInMulti(CommandError):
+    text = b"ERR Command not allowed inside a transaction"
+
+
+# Blocking
+
+
+class Unblocked(CommandError):
+    text = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"

@@ -1,0 +1,258 @@
+"""Bytes to commands, bounded before anything is allocated; multi-bulk and inline commands.
+
+Format: https://redis.io/docs/latest/develop/reference/protocol-spec/ (requests only: an array of
+bulk strings, or a line).  ``Framer`` is the whole truth about what is accepted, with Redis's limits
+and error texts.  ``Parser`` gives the same answers faster where it can: it splits a single short command
+in Python, and lets hiredis read a whole batch, after a look that no header in it makes hiredis
+reserve memory, and with a check after it that every word is a bulk string.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+import hiredis
+
+from distcache_server.arguments import Args
+from distcache_server.quoting import Unbalanced, split
+
+MAX_LINE = 64 * 1024
+MAX_WORDS = 2**31 - 1
+MAX_WORDS_UNAUTHENTICATED = 10
+MAX_BULK_UNAUTHENTICATED = 16384
+
+
+class ProtocolError(Exception):
+    """What the client sent is no command; the text follows ``Protocol error:``."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class HttpRequest(ProtocolError):
+    """A browser or a page in it is made to talk to us: close without a word."""
+
+
+def header_number(line: bytes) -> int | None:
+    """A number as Redis's string2ll reads it: no sign ``+``, no leading zeros, no blanks."""
+    if len(line) > 20:
+        return None
+    try:
+        number = int(line)
+    except ValueError:
+        return None
+    return number if b"%d" % number == line else None
+
+
+class Framer:
+    """An incremental parser of requests, one command at a time."""
+
+    __slots__ = ("at", "authenticated", "buffer", "bulk", "max_bulk", "missing", "words")
+
+    def __init__(self, max_bulk: int = 512 << 20) -> None:
+        self.max_bulk = max_bulk
+        self.authenticated = True
+        self.buffer = bytearray()
+        self.at = 0
+        self.missing = 0
+        """Words that the present command still lacks."""
+        self.bulk = -1
+        """Length of the word that comes next, once its header was read."""
+        self.words: Args = []
+
+    def __len__(self) -> int:
+        return len(self.buffer) - self.at
+
+    @property
+    def between_commands(self) -> bool:
+        """No part of a command is held back."""
+        return not self.missing and self.at == len(self.buffer)
+
+    def feed(self, data: bytes) -> None:
+        self.buffer += data
+
+    def take_rest(self) -> bytes:
+        """What was fed and not yet read; only between commands."""
+        rest = bytes(memoryview(self.buffer)[self.at :])
+        self.buffer = bytearray()
+        self.at = 0
+        return rest
+
+    def next(self) -> Args | None:
+        """The next command, or None where more bytes are needed.
+
+        Raises ProtocolError; nothing may be read after that.
+        """
+        while not self.missing:
+            if self.at >= len(self.buffer):
+                self._forget_read()
+                return None
+            if self.buffer[self.at] != 0x2A:  # *
+                words = self._inline()
+                if words != []:
+                    return words
+                continue
+            line = self._line("too big mbulk count string")
+            if line is None:
+                return None
+            count = header_number(line[1:])
+            if count is None or count > MAX_WORDS:
+                raise ProtocolError("invalid multibulk length")
+            if count > MAX_WORDS_UNAUTHENTICATED and not self.authenticated:
+                raise ProtocolError("unauthenticated multibulk length")
+            self.missing = max(count, 0)
+        while self.missing:
+            if not self._word():
+                return None
+        words, self.words = self.words, []
+        if self.at > MAX_LINE:
+            self._forget_read()
+        return words
+
+    def _word(self) -> bool:
+        """Read one more word of a multi-bulk command; False where bytes are missing."""
+        if self.bulk < 0:
+            line = self._line("too big bulk count string")
+            if line is None:
+                return False
+            if line[:1] != b"$":
+                seen = chr(line[0]) if line else "\r"
+                raise ProtocolError(f"expected '$', got '{seen}'")
+            length = header_number(line[1:])
+            if length is None or not 0 <= length <= self.max_bulk:
+                raise ProtocolError("invalid bulk length")
+            if length > MAX_BULK_UNAUTHENTICATED and not self.authenticated:
+                raise ProtocolError("unauthenticated bulk length")
+            self.bulk = length
+        end = self.at + self.bulk
+        if len(self.buffer) < end + 2:
+            return False
+        self.words.append(bytes(memoryview(self.buffer)[self.at : end]))
+        self.at = end + 2
+        self.bulk = -1
+        self.missing -= 1
+        return True
+
+    def _line(self, too_long: str) -> bytes | None:
+        """Up to the next carriage return, which must come soon; like C, not past a NUL."""
+        end = self.buffer.find(b"\r", self.at, self.at + MAX_LINE + 1)
+        if end < 0 or self.buffer.find(b"\0", self.at, end) >= 0:
+            if len(self) > MAX_LINE:
+                raise ProtocolError(too_long)
+            return None
+        if len(self.buffer) < end + 2:
+            return None
+        line = bytes(self.buffer[self.at : end])
+        self.at = end + 2
+        return line
+
+    def _inline(self) -> Args | None:
+        """A command on a line of its own, quoted as in redis-cli; [] for an empty line."""
+        end = self.buffer.find(b"\n", self.at, self.at + MAX_LINE + 1)
+        if end < 0:
+            if len(self) > MAX_LINE:
+                raise ProtocolError("too big inline request")
+            return None
+        line = bytes(self.buffer[self.at : end])
+        self.at = end + 1
+        try:
+            words = split(line.removesuffix(b"\r"))
+        except Unbalanced:
+            raise ProtocolError("unbalanced quotes in request") from None
+        if words and words[0].lower() in (b"post", b"host:"):
+            raise HttpRequest("HTTP request")
+        return words
+
+    def _forget_read(self) -> None:
+        del self.buffer[: self.at]
+        self.at = 0
+
+
+# The fast ways
+
+CRLF = b"\r\n"
+_LENGTHS = {b"$%d" % n: n for n in range(512)}
+_large_array = re.compile(rb"\*[0-9]{5}").search
+_flat = chain.from_iterable
+_END = b"+E\r\n"
+"""Fed to hiredis behind a batch: comes out as ``bytes`` if no command is cut off."""
+
+
+def encoded_length(batch: list[Args]) -> int:
+    """The bytes that these commands took on the wire."""
+    return sum(
+        len(b"*%d\r\n" % len(words)) + sum(len(b"$%d\r\n\r\n" % len(w)) + len(w) for w in words)
+        for words in batch
+    )
+
+
+def parse_single(data: bytes) -> Args | None:
+    """One command of two or three short words and nothing else, or None."""
+    parts = data.split(CRLF, 8)
+    if len(parts) == 6:
+        head, length, name, length1, word1, end = parts
+        if (
+            head == b"*2"
+            and not end
+            and _LENGTHS.get(length) == len(name)
+            and _LENGTHS.get(length1) == len(word1)
+        ):
+            return [name, word1]
+    elif len(parts) == 8:
+        head, length, name, length1, word1, length2, word2, end = parts
+        if (
+            head == b"*3"
+            and not end
+            and _LENGTHS.get(length) == len(name)
+            and _LENGTHS.get(length1) == len(word1)
+            and _LENGTHS.get(length2) == len(word2)
+        ):
+            return [name, word1, word2]
+    return None
+
+
+class Parser:
+    """hiredis, fed with whole reads that are safe for it."""
+
+    __slots__ = ("reader",)
+
+    def __init__(self) -> None:
+        self.reader = hiredis.Reader()
+
+    def parse(self, data: bytes) -> tuple[list[Args], bytes] | None:
+        """All whole commands in ``data`` and the rest of it; None where only Framer can tell.
+
+        hiredis reserves memory for the count in an array header and takes replies of all kinds for
+        arguments.  So large counts and the marks of RESP3's aggregates go to Framer, wherever in the
+        data they stand, and joining the words fails if one of them is no bulk string.
+        """
+        if (
+            not data.startswith(b"*")
+            or _large_array(data)
+            or b">" in data
+            or b"~" in data
+            or b"%" in data
+            or b"|" in data
+        ):
+            return None
+        reader = self.reader
+        try:
+            reader.feed(data)
+            reader.feed(_END)
+            batch: list[Args] = list(iter(reader.gets, False))
+            if batch and type(batch[-1]) is bytes:
+                batch.pop()
+                b"".join(_flat(batch))
+                return (batch, b"") if all(batch) else None
+            # The end was taken for part of a command that is cut off: again, without it.
+            reader = hiredis.Reader()
+            self.reader = hiredis.Reader()
+            reader.feed(data)
+            batch = list(iter(reader.gets, False))
+            b"".join(_flat(batch))
+        except (hiredis.ProtocolError, TypeError):
+            self.reader = hiredis.Reader()
+            return None
+        return (batch, data[encoded_length(batch) :]) if all(batch) else None

@@ -1,0 +1,337 @@
+"""One database: keys, their values and deadlines, and who must hear of a change.
+
+This is the only code that touches the tables.  A key past its deadline is never seen: whoever finds
+one removes it.  Handlers read with ``read`` (which counts hits and misses) or ``find``, store with
+``put`` or by changing the value they found, and then say so once: ``changed(key, b"lpush", LIST)``.
+That one call counts for the log and WATCH, wakes blocked clients and publishes keyspace events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from distcache_server import events
+from distcache_server.errors import WrongType
+from distcache_server.types.table import Table
+from distcache_server.types.wheel import SHIFT, Wheel
+
+if TYPE_CHECKING:
+    from distcache_server.blocking import Queue
+    from distcache_server.client import Client
+
+Value = Any
+"""``bytes`` for strings, else one of the classes in ``types``."""
+T = TypeVar("T")
+
+LARGE = 256
+"""Values with more entries than this are freed a little at a time."""
+
+
+class Ledger(Protocol):
+    """What eviction wants to know; see eviction.py."""
+
+    def touch(self, key: bytes, now_ms: int) -> None: ...
+    def measure(self, key: bytes, value: Value, now_ms: int) -> None: ...
+    def forget(self, key: bytes) -> None: ...
+    def clear(self) -> None: ...
+
+
+class Limits:
+    """Thresholds of the compact encodings, copied from the configuration when it changes."""
+
+    __slots__ = (
+        "hash_entries",
+        "hash_value",
+        "hll_sparse",
+        "list_size",
+        "set_entries",
+        "set_intset",
+        "set_value",
+        "zset_entries",
+        "zset_value",
+    )
+
+    def __init__(self) -> None:
+        self.hash_entries = 128
+        self.hash_value = 64
+        self.hll_sparse = 3000
+        self.list_size = -2
+        self.set_entries = 128
+        self.set_intset = 512
+        self.set_value = 64
+        self.zset_entries = 128
+        self.zset_value = 64
+
+
+class Keyspace:
+    """A database.  ``now_ms`` is Unix time in milliseconds as of the current batch of commands."""
+
+    __slots__ = (
+        "changes",
+        "deadlines",
+        "expired",
+        "field_wheel",
+        "graveyard",
+        "groups",
+        "hits",
+        "index",
+        "ledger",
+        "limits",
+        "misses",
+        "notify",
+        "now_ms",
+        "observed",
+        "on_removed",
+        "ready",
+        "special",
+        "values",
+        "waiting",
+        "watched",
+        "wheel",
+    )
+
+    def __init__(self, index: int = 0, limits: Limits | None = None) -> None:
+        self.index = index
+        self.limits = limits or Limits()
+        self.values: Table[bytes, Value] = Table()
+        self.deadlines: Table[bytes, int] = Table()
+        self.wheel = Wheel()
+        self.field_wheel = Wheel()
+        """Hashes by the earliest deadline among their fields."""
+        self.now_ms = 0
+        self.changes = 0
+        self.hits = 0
+        self.misses = 0
+        self.expired = 0
+        self.graveyard: list[Value] = []
+        """Large values that are gone but not yet freed."""
+
+        self.watched: dict[bytes, set[Client]] = {}
+        self.waiting: dict[bytes, Queue] = {}
+        self.ready: dict[tuple[Keyspace, bytes], None] = {}
+        """Keys that blocked clients wait for and that have changed; shared between databases."""
+        self.notify: Callable[[int, int, bytes, bytes], None] | None = None
+        self.ledger: Ledger | None = None
+        self.groups: Callable[[bytes, bool], None] | None = None
+        """Counts a hit or miss for the group of a key."""
+        self.on_removed: Callable[[Keyspace, bytes], None] | None = None
+        """Told of each key that went by deadline or eviction, which no command logs."""
+        self.observed = False
+        """Anybody above wants to hear of changes."""
+        self.special = False
+        """A read has more to do than to look: deadlines, access times, key groups, misses."""
+
+    def arrange(self) -> None:
+        """Work out ``observed`` and ``special`` again after something above was set."""
+        self.observed = bool(
+            self.watched or self.waiting or self.notify or self.ledger is not None
+        )
+        self.special = bool(
+            self.deadlines.count or self.ledger is not None or self.groups or self.notify
+        )
+
+    # Reading
+
+    def read(self, key: bytes) -> Value | None:
+        """The value, or None; for commands that only read: counts a hit or a miss."""
+        if self.special:
+            return self._read_special(key)
+        table = self.values
+        value = table.parts[hash(key) & table.mask].get(key)
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return value
+
+    def _read_special(self, key: bytes) -> Value | None:
+        value = self.find(key)
+        if value is None:
+            self.misses += 1
+            if self.notify is not None:
+                self.notify(self.index, events.MISSED, b"keymiss", key)
+        else:
+            self.hits += 1
+        if self.groups is not None:
+            self.groups(key, value is not None)
+        return value
+
+    def find(self, key: bytes) -> Value | None:
+        """The value, or None; for commands that write: notes the access, counts nothing."""
+        if self.special:
+            if self._lapsed(key):
+                return None
+            if self.ledger is not None:
+                self.ledger.touch(key, self.now_ms)
+        table = self.values
+        return table.parts[hash(key) & table.mask].get(key)
+
+    def peek(self, key: bytes) -> Value | None:
+        """The value, or None, without a trace (OBJECT, SCAN TYPE)."""
+        if self.deadlines.count and self._lapsed(key):
+            return None
+        return self.values.get(key)
+
+    def read_as(self, key: bytes, kind: type[T]) -> T | None:
+        """``read``, where the value is of one class; WrongType if it is another."""
+        value = self.read(key)
+        if value is None or type(value) is kind:
+            return value
+        raise WrongType
+
+    def find_as(self, key: bytes, kind: type[T]) -> T | None:
+        """``find``, where the value is of one class; WrongType if it is another."""
+        value = self.find(key)
+        if value is None or type(value) is kind:
+            return value
+        raise WrongType
+
+    def exists(self, key: bytes) -> bool:
+        """Whether the key is there, counting nothing."""
+        return self.peek(key) is not None
+
+    def __len__(self) -> int:
+        return self.values.count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All keys, those past their deadlines included."""
+        return iter(self.values)
+
+    def random_key(self) -> bytes | None:
+        """A key at random that is not past its deadline."""
+        while self.values.count:
+            key = self.values.random_key()
+            if not self._lapsed(key):
+                return key
+        return None
+
+    # Writing
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Store a value in place of whatever was there; a deadline is gone.  Then ``changed``."""
+        if self.deadlines.count:
+            self.persist(key)
+        self.replace(key, value)
+
+    def replace(self, key: bytes, value: Value) -> None:
+        """Store a value and keep the deadline.  Then ``changed``."""
+        table = self.values
+        part = table.parts[hash(key) & table.mask]
+        old = part.get(key)
+        part[key] = value
+        if old is None:
+            if self.notify is not None:
+                self.notify(self.index, events.NEW, b"new", key)
+            table.grown(key, len(part) - 1)
+        elif type(old) is not bytes and old is not value:
+            self._bury(old)
+
+    def remove(self, key: bytes) -> bool:
+        """Take a key out; False if it was not there.  Then ``changed``."""
+        if self.deadlines.count:
+            if self._lapsed(key):
+                return False
+            self.persist(key)
+        value = self.values.pop(key)
+        if value is None:
+            return False
+        if type(value) is not bytes:
+            self._bury(value)
+        if self.ledger is not None:
+            self.ledger.forget(key)
+        return True
+
+    def _bury(self, value: Value) -> None:
+        """Leave a large value to be freed later, a little at a time."""
+        if len(value) > LARGE:
+            self.graveyard.append(value)
+
+    def remove_if_empty(self, key: bytes, value: Any) -> None:
+        """Remove a collection that lost its last entry, with its own event."""
+        if not value:
+            self.remove(key)
+            self.changed(key, b"del", events.GENERIC)
+
+    def changed(self, key: bytes, event: bytes, kind: int) -> None:
+        """A command changed this key: count it, and tell whoever wants to know."""
+        self.changes += 1
+        if self.observed:
+            self._tell(key, event, kind)
+
+    def _tell(self, key: bytes, event: bytes, kind: int) -> None:
+        self.touch_watched(key)
+        if key in self.waiting:
+            self.ready[self, key] = None
+        if self.ledger is not None:
+            value = self.values.get(key)
+            if value is not None:
+                self.ledger.measure(key, value, self.now_ms)
+        if self.notify is not None:
+            self.notify(self.index, kind, event, key)
+
+    def touch_watched(self, key: bytes) -> None:
+        """Fail the transactions of clients that watch this key."""
+        for client in self.watched.get(key, ()):
+            client.conflict = True
+
+    # Deadlines
+
+    def deadline(self, key: bytes) -> int | None:
+        """Unix time in milliseconds at which the key goes, or None."""
+        return self.deadlines.get(key) if self.deadlines.count else None
+
+    def expire_at(self, key: bytes, deadline: int) -> None:
+        """Give a present key a deadline in place of the one it may have.  Then ``changed``."""
+        old = self.deadlines.get(key)
+        if old is not None:
+            if old >> SHIFT == deadline >> SHIFT:
+                self.deadlines[key] = deadline
+                return
+            self.wheel.remove(key, old)
+        self.deadlines[key] = deadline
+        self.wheel.add(key, deadline)
+        self.special = True
+
+    def persist(self, key: bytes) -> bool:
+        """Take the deadline off; False if there was none.  Then ``changed``."""
+        old = self.deadlines.pop(key)
+        if old is None:
+            return False
+        self.wheel.remove(key, old)
+        if not self.deadlines.count:
+            self.arrange()
+        return True
+
+    def _lapsed(self, key: bytes) -> bool:
+        """Remove the key if its deadline has come; True if so."""
+        deadline = self.deadlines.get(key)
+        if deadline is None or deadline > self.now_ms:
+            return False
+        self.lapse(key)
+        return True
+
+    def lapse(self, key: bytes) -> None:
+        """Remove a key whose deadline has come, log and tell."""
+        self.persist(key)
+        self.remove(key)
+        self.expired += 1
+        self.changed(key, b"expired", events.EXPIRED)
+        if self.on_removed is not None:
+            self.on_removed(self, key)
+
+    def clear(self) -> None:
+        """Remove every key; the values are freed a little at a time."""
+        for key in self.watched:
+            if key in self.values:
+                self.touch_watched(key)
+        if self.values.count:
+            self.graveyard.append(self.values)
+            self.graveyard.append(self.deadlines)
+        self.values = Table()
+        self.deadlines = Table()
+        self.wheel = Wheel()
+        self.field_wheel = Wheel()
+        if self.ledger is not None:
+            self.ledger.clear()
+        self.arrange()

@@ -1,0 +1,281 @@
+"""Commands are declared once, beside their functions; everything else reads ``COMMANDS``.
+
+The usage line (``"EXPIRE key seconds [NX | XX | GT | LT]"``) gives name, arity and the arguments of
+COMMAND DOCS; the docstring's first line is the summary; group and flags give the ACL categories; the
+key specification serves COMMAND GETKEYS, and later access rules and cluster slots.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from distcache_server.arguments import Args
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+
+Handler = Callable[["Client", Args], Any]
+H = TypeVar("H", bound=Handler)
+
+MANY = 1 << 62
+
+
+class Flag(enum.IntFlag):
+    """What Redis calls command flags; COMMAND INFO prints their names in lower case."""
+
+    WRITE = enum.auto()
+    READONLY = enum.auto()
+    DENYOOM = enum.auto()
+    ADMIN = enum.auto()
+    PUBSUB = enum.auto()
+    NOSCRIPT = enum.auto()
+    BLOCKING = enum.auto()
+    LOADING = enum.auto()
+    STALE = enum.auto()
+    SKIP_MONITOR = enum.auto()
+    SKIP_SLOWLOG = enum.auto()
+    ASKING = enum.auto()
+    FAST = enum.auto()
+    NO_AUTH = enum.auto()
+    MAY_REPLICATE = enum.auto()
+    NO_ASYNC_LOADING = enum.auto()
+    NO_MULTI = enum.auto()
+    MOVABLEKEYS = enum.auto()
+    ALLOW_BUSY = enum.auto()
+    DANGEROUS = enum.auto()
+    INSTANT = enum.auto()  # ours: runs inside MULTI instead of being queued
+    SUBSCRIBED = enum.auto()  # ours: allowed to a RESP2 client that is subscribed
+
+    @property
+    def names(self) -> list[str]:
+        """The names that Redis knows, in its order."""
+        return [flag.name.lower() for flag in Flag if flag in self and flag not in _OURS and flag.name]
+
+
+WRITE, READONLY, DENYOOM, ADMIN, PUBSUB = (
+    Flag.WRITE,
+    Flag.READONLY,
+    Flag.DENYOOM,
+    Flag.ADMIN,
+    Flag.PUBSUB,
+)
+NOSCRIPT, BLOCKING, LOADING, STALE, SKIP_MONITOR = (
+    Flag.NOSCRIPT,
+    Flag.BLOCKING,
+    Flag.LOADING,
+    Flag.STALE,
+    Flag.SKIP_MONITOR,
+)
+SKIP_SLOWLOG, FAST, NO_AUTH, MAY_REPLICATE = (
+    Flag.SKIP_SLOWLOG,
+    Flag.FAST,
+    Flag.NO_AUTH,
+    Flag.MAY_REPLICATE,
+)
+NO_ASYNC_LOADING, NO_MULTI, MOVABLEKEYS, ALLOW_BUSY = (
+    Flag.NO_ASYNC_LOADING,
+    Flag.NO_MULTI,
+    Flag.MOVABLEKEYS,
+    Flag.ALLOW_BUSY,
+)
+DANGEROUS, INSTANT, SUBSCRIBED = Flag.DANGEROUS, Flag.INSTANT, Flag.SUBSCRIBED
+NO_FLAGS = Flag(0)
+_OURS = DANGEROUS | INSTANT | SUBSCRIBED
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where keys stand among the words of a command: one key specification of COMMAND INFO.
+
+    The search begins at word ``first``, or behind the word ``keyword`` looked for from ``first`` on.
+    From there keys reach to ``last`` (relative; -1 is the last word, -2 the one before; with ``limit``
+    2 half of the rest) in steps of ``step``; or, with ``numkeys``, the word there is their number.
+    ``access`` lists Redis's flags: RO, RW, OW or RM, and what is done with the data.
+    """
+
+    first: int = 1
+    last: int = 0
+    step: int = 1
+    access: str = ""
+    keyword: str = ""
+    limit: int = 0
+    numkeys: bool = False
+    unknown: bool = False
+
+    def __call__(self, access: str) -> Keys:
+        """The same places with other access flags: ``ONE_KEY("OW INSERT")``."""
+        return Keys(
+            self.first, self.last, self.step, access, self.keyword, self.limit, self.numkeys
+        )
+
+    def positions(self, words: Args) -> list[int]:
+        """Indexes of the words that are keys; empty where the command is malformed."""
+        start = self.first
+        if self.keyword:
+            sought = self.keyword.encode()
+            places = range(start, len(words)) if start > 0 else range(len(words) + start, 0, -1)
+            found = [at for at in places if words[at].upper() == sought]
+            if not found:
+                return []
+            start = found[0] + 1
+        if start >= len(words):
+            return []
+        if self.numkeys:
+            try:
+                count = int(words[start])
+            except ValueError:
+                return []
+            start += 1
+            if not 0 < count <= len(words) - start:
+                return []
+            return list(range(start, start + count * self.step, self.step))
+        if self.last >= 0:
+            stop = start + self.last
+        elif self.limit > 1:
+            stop = start + (len(words) - start) // self.limit + self.last
+        else:
+            stop = len(words) + self.last
+        return list(range(start, min(stop + 1, len(words)), self.step))
+
+
+ONE_KEY = Keys()
+ALL_KEYS = Keys(last=-1)
+KEYS_THEN_ONE = Keys(last=-2)  # BLPOP key [key ...] timeout
+NUMKEYS = Keys(numkeys=True)  # LMPOP numkeys key [key ...]
+
+
+@dataclass(slots=True)
+class Command:
+    """One command or subcommand, as declared."""
+
+    name: str
+    """In lower case; a subcommand is ``config|get``."""
+    usage: str
+    handler: Handler
+    flags: Flag
+    keys: tuple[Keys, ...]
+    group: str
+    since: str
+    summary: str
+    complexity: str
+    least: int
+    most: int
+    acl: tuple[str, ...]
+    tips: tuple[str, ...]
+    run: Callable[[Client, list[Args]], list[Any]] | None = None
+    """Answers a run of equal commands of the least arity at once; the hot path's shortcut."""
+    getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
+    """Finds keys and their access flags where no specification can."""
+    subcommands: dict[str, Command] = field(default_factory=dict)
+
+    @property
+    def arity(self) -> int:
+        """As COMMAND INFO has it: negative where more words may follow."""
+        return self.least if self.least == self.most else -self.least
+
+    @property
+    def key(self) -> bytes:
+        """The name as it stands in the dispatch tables."""
+        return self.name.upper().encode()
+
+    def find_keys(self, words: Args) -> list[tuple[int, str]]:
+        """Index and access flags of every word that is a key, in order, without repetition."""
+        if self.getkeys is not None:
+            return self.getkeys(words)
+        return [(at, keys.access) for keys in self.keys for at in keys.positions(words)]
+
+
+COMMANDS: dict[str, Command] = {}
+"""Every top-level command by its lower-case name; subcommands hang below their container."""
+
+_word = re.compile(r"\s*(\[|\]|\||\.\.\.|<|>|\"[^\"]*\"|[^\s\[\]|<>]+)")
+
+
+def least_words(usage: str) -> tuple[int, bool]:
+    """The fewest words a usage line allows, and whether more may follow."""
+    depth = 0
+    more = False
+    counts = [0]
+    alternatives: list[list[int]] = []
+    for token in _word.findall(usage):
+        if token in "[<":
+            depth += token == "["
+            counts.append(0)
+            alternatives.append([])
+        elif token == "|":
+            if alternatives:
+                alternatives[-1].append(counts[-1])
+                counts[-1] = 0
+        elif token in "]>":
+            choice = min([*alternatives.pop(), counts.pop()])
+            if token == ">":
+                counts[-1] += choice
+            else:
+                more = True
+        elif token == "...":
+            more = True
+        else:
+            counts[-1] += 1
+    return counts[0], more
+
+
+def group(name: str) -> Callable[..., Callable[[H], H]]:
+    """The decorator of a command group: ``command = group("string")``."""
+
+    def command(
+        usage: str,
+        flags: Flag = NO_FLAGS,
+        *,
+        since: str,
+        keys: Keys | tuple[Keys, ...] = (),
+        arity: int | None = None,
+        acl: str = "",
+        tips: str = "",
+        complexity: str = "O(1)",
+        run: Callable[[Client, list[Args]], list[Any]] | None = None,
+        getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
+        sub: bool = False,
+    ) -> Callable[[H], H]:
+        words = usage.split()
+        least, more = least_words(usage)
+        if arity is not None:
+            least, more = abs(arity), arity < 0
+        access = "RO ACCESS" if flags & READONLY else "RW UPDATE"
+        specs = tuple(
+            spec if spec.access else spec(access)
+            for spec in (keys if isinstance(keys, tuple) else (keys,))
+        )
+
+        def declare(handler: H) -> H:
+            path = "|".join(words[: 2 if sub else 1]).lower()
+            declared = Command(
+                name=path,
+                usage=usage,
+                handler=handler,
+                flags=flags,
+                keys=specs,
+                group=name,
+                since=since,
+                summary=(handler.__doc__ or "").strip().split("\n")[0].rstrip("."),
+                complexity=complexity,
+                least=least,
+                most=MANY if more else least,
+                acl=tuple(acl.split()),
+                tips=tuple(tips.split()),
+                run=run,
+                getkeys=getkeys,
+            )
+            place = COMMANDS[words[0].lower()].subcommands if sub else COMMANDS
+            last = path.split("|")[-1]
+            if last in place:
+                raise ValueError(f"command {path} is declared twice")
+            place[last] = declared
+            return handler
+
+        return declare
+
+    return command

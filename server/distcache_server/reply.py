@@ -1,0 +1,220 @@
+"""Python values to RESP: one table of encoders for each protocol version.
+
+Format: https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md
+
+A handler returns plain values: ``bytes`` is a bulk string, ``int`` a number, ``None`` the null,
+``list`` and ``tuple`` an array, ``dict`` a map, ``float`` a double, ``bool`` a boolean, and the
+classes below where RESP tells more kinds apart than Python.  RESP2 gets the shape that Redis gives
+it there: maps are flat, doubles are strings, booleans numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from itertools import chain, repeat
+from typing import Any
+
+Encoder = Callable[[Any], bytes]
+Encoders = dict[type, Encoder]
+
+CRLF = b"\r\n"
+_INFINITY = float("inf")
+_INTEGRAL = 2.0**62
+HEADERS = [b"$%d\r\n" % n for n in range(1024)]
+NUMBERS = [b":%d\r\n" % n for n in range(1024)]
+
+
+class Wire(bytes):
+    """A reply that is encoded already."""
+
+    __slots__ = ()
+
+
+class Status(bytes):
+    """A simple string: one line, no line breaks."""
+
+    __slots__ = ()
+
+
+class NullArray:
+    """The null that RESP2 writes as ``*-1``; return the class itself."""
+
+
+class SetReply(list[Any]):
+    """An unordered collection: a set in RESP3, an array in RESP2."""
+
+    __slots__ = ()
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """Pairs: an array of two-element arrays in RESP3, flat in RESP2."""
+
+    __slots__ = ()
+
+
+class MapReply(list[tuple[Any, Any]]):
+    """A map given as pairs, where a key may come twice or be no dictionary key."""
+
+    __slots__ = ()
+
+
+class Push(list[Any]):
+    """An out-of-band message: a push in RESP3, an array in RESP2."""
+
+    __slots__ = ()
+
+
+class VerbatimString(bytes):
+    """Text meant for people: ``=len:txt:...`` in RESP3, a bulk string in RESP2."""
+
+    __slots__ = ()
+
+
+class BigNumber(int):
+    """An integer past 64 bits: ``(`` in RESP3, a bulk string in RESP2."""
+
+    __slots__ = ()
+
+
+class Replies(list[Any]):
+    """Several replies to one command, one after the other (SUBSCRIBE)."""
+
+    __slots__ = ()
+
+
+OK = Wire(b"+OK\r\n")
+PONG = Wire(b"+PONG\r\n")
+QUEUED = Wire(b"+QUEUED\r\n")
+NOTHING = Wire(b"")
+EMPTY_ARRAY = Wire(b"*0\r\n")
+
+
+def double(value: float) -> bytes:
+    """A double as Redis 7.2 prints it: an integer where it is one, else the shortest digits.
+
+    The layout of digits and exponent is that of fpconv, which Redis uses.
+    """
+    if value != value:
+        return b"nan"
+    if value in (_INFINITY, -_INFINITY):
+        return b"inf" if value > 0 else b"-inf"
+    if value == 0:
+        return b"-0" if str(value)[0] == "-" else b"0"
+    if -_INTEGRAL < value < _INTEGRAL and value == int(value):
+        return b"%d" % value
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    shown = abs(exponent + len(text) - 1)
+    if exponent >= 0 and shown < len(text) + 7:
+        text += "0" * exponent
+    elif exponent < 0 and (exponent > -7 or shown < 4):
+        whole = len(text) + exponent
+        if whole <= 0:
+            text = "0." + "0" * -whole + text
+        else:
+            text = f"{text[:whole]}.{text[whole:]}"
+    else:
+        point = f".{text[1:]}" if len(text) > 1 else ""
+        direction = "-" if exponent + len(text) - 1 < 0 else "+"
+        text = f"{text[0]}{point}e{direction}{shown}"
+    return f"-{text}".encode() if sign else text.encode()
+
+
+def encode_bulk(value: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def encode_number(value: int) -> bytes:
+    return NUMBERS[value] if 0 <= value < 1024 else b":%d\r\n" % value
+
+
+def encode_bulks(values: list[bytes]) -> bytes:
+    """Bulk strings one after the other: in C where all are alike in length or short."""
+    lengths = set(map(len, values))
+    if len(lengths) == 1:
+        separator = b"\r\n$%d\r\n" % lengths.pop()
+        return b"%b%b\r\n" % (separator[2:], separator.join(values))
+    if max(lengths, default=0) < 1024:
+        headers = map(HEADERS.__getitem__, map(len, values))
+        return b"".join(chain.from_iterable(zip(headers, values, repeat(CRLF), strict=False)))
+    return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
+
+
+class _Protocol:
+    """The encoders of one protocol version; ``table`` maps a value's type to one of them."""
+
+    def __init__(self) -> None:
+        self.table: Encoders = {
+            bytes: encode_bulk,
+            int: encode_number,
+            Wire: bytes,
+            Status: lambda value: b"+%b\r\n" % value,
+            list: self.array,
+            tuple: self.array,
+            Replies: self.sequence,
+        }
+
+    def sequence(self, values: Iterable[Any]) -> bytes:
+        table = self.table
+        return b"".join([table[type(value)](value) for value in values])
+
+    def array(self, values: list[Any], mark: bytes = b"*") -> bytes:
+        if set(map(type, values)) == {bytes}:
+            return b"%b%d\r\n%b" % (mark, len(values), encode_bulks(values))
+        return b"%b%d\r\n%b" % (mark, len(values), self.sequence(values))
+
+
+class _Resp2(_Protocol):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table |= {
+            type(None): lambda _: b"$-1\r\n",
+            type: lambda _: b"*-1\r\n",
+            float: lambda value: encode_bulk(double(value)),
+            bool: lambda value: b":1\r\n" if value else b":0\r\n",
+            dict: lambda value: self.array(list(chain.from_iterable(value.items()))),
+            MapReply: lambda value: self.array(list(chain.from_iterable(value))),
+            Pairs: lambda value: self.array(list(chain.from_iterable(value))),
+            SetReply: self.array,
+            Push: self.array,
+            VerbatimString: encode_bulk,
+            BigNumber: lambda value: encode_bulk(b"%d" % value),
+        }
+
+
+class _Resp3(_Protocol):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table |= {
+            type(None): lambda _: b"_\r\n",
+            type: lambda _: b"_\r\n",
+            float: lambda value: b",%b\r\n" % double(value),
+            bool: lambda value: b"#t\r\n" if value else b"#f\r\n",
+            dict: lambda value: self.map(list(value.items())),
+            MapReply: self.map,
+            Pairs: self.array,
+            SetReply: lambda value: self.array(value, b"~"),
+            Push: lambda value: self.array(value, b">"),
+            VerbatimString: lambda value: b"=%d\r\ntxt:%b\r\n" % (len(value) + 4, value),
+            BigNumber: lambda value: b"(%d\r\n" % value,
+        }
+
+    def map(self, pairs: list[tuple[Any, Any]]) -> bytes:
+        body = self.sequence(chain.from_iterable(pairs))
+        return b"%%%d\r\n%b" % (len(pairs), body)
+
+
+RESP2: Encoders = _Resp2().table
+RESP3: Encoders = _Resp3().table
+
+
+def encode_run(values: list[Any], encoders: Encoders) -> bytes:
+    """Replies to a run of equal commands: bulk strings together, in C, where all are bulk."""
+    kinds = set(map(type, values))
+    if kinds == {bytes}:
+        return encode_bulks(values)
+    if kinds == {Wire}:
+        return b"".join(values)
+    return b"".join([encoders[type(value)](value) for value in values])

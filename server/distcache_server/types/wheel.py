@@ -1,0 +1,63 @@
+"""Which keys are due: a timing wheel with one place per key.
+
+Varghese and Lauck, 1987, "Hashed and hierarchical timing wheels", with slots in a dict instead of a
+ring.  A key stands in the slot of its deadline, 64 ms wide; moving it to another deadline is two set
+operations, and the due slots are found by counting time, without looking at any other key.
+"""
+
+from __future__ import annotations
+
+from distcache_server.types.table import Table
+
+SHIFT = 6
+"""A slot is 2**SHIFT milliseconds wide."""
+LARGE = 512
+"""From here on a slot is kept in a Table, since a large set grows with a long pause."""
+
+_Slot = dict[bytes, None] | Table[bytes, None]
+
+
+class Wheel:
+    """Keys by the time slot of their deadlines."""
+
+    __slots__ = ("next_slot", "slots")
+
+    def __init__(self) -> None:
+        self.slots: dict[int, _Slot] = {}
+        self.next_slot = 0
+        """No slot before this one holds a key."""
+
+    def add(self, key: bytes, deadline: int) -> None:
+        at = deadline >> SHIFT
+        slot = self.slots.get(at)
+        if slot is None:
+            slot = self.slots[at] = {}
+            if at < self.next_slot or len(self.slots) == 1:
+                self.next_slot = at
+        elif len(slot) == LARGE and type(slot) is dict:
+            table: Table[bytes, None] = Table()
+            for other in slot:
+                table[other] = None
+            slot = self.slots[at] = table
+        slot[key] = None
+
+    def remove(self, key: bytes, deadline: int) -> None:
+        at = deadline >> SHIFT
+        slot = self.slots[at]
+        slot.pop(key, None)
+        if not slot:
+            del self.slots[at]
+
+    def due(self, now_ms: int, count: int) -> list[bytes]:
+        """Up to ``count`` keys whose slot has begun; some may be due only within its 64 ms."""
+        last = now_ms >> SHIFT
+        if not self.slots:
+            return []
+        if last - self.next_slot > len(self.slots):
+            self.next_slot = min(self.slots)
+        while self.next_slot <= last:
+            slot = self.slots.get(self.next_slot)
+            if slot is not None:
+                return slot.scan(0, count)[1][:count] if type(slot) is Table else list(slot)[:count]
+            self.next_slot += 1
+        return []
