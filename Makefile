@@ -48,6 +48,10 @@ bench-hot: $(INSTALLED_TEST) ## time commands through the connection object, wit
 fuzz: $(INSTALLED_TEST) servers ## the long fuzzing runs; COMMANDS=1000000 SECONDS=3600
 	tests/fuzz.sh $(COMMANDS) $(SECONDS) $(ARGS)
 
+docs: $(INSTALLED) ## write the pages in docs/ that are made from the source
+	$(BIN)/python -m distcache_server.config.docs > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
+
 image: ## build the container image; IMAGE=name:tag names it
 	docker build --tag $(IMAGE) .
 
