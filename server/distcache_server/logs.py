@@ -46,27 +46,27 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Events
 
 
-def debug(event: str, **fields: object) -> None:
+def debug(event: str, /, **fields: object) -> None:
     """What helps to find a fault, and nothing else."""
     _log(logging.DEBUG, event, fields)
 
 
-def verbose(event: str, **fields: object) -> None:
+def verbose(event: str, /, **fields: object) -> None:
     """What happens often and is seldom of interest."""
     _log(VERBOSE, event, fields)
 
 
-def notice(event: str, **fields: object) -> None:
+def notice(event: str, /, **fields: object) -> None:
     """What an operator may want to read up later."""
     _log(NOTICE, event, fields)
 
 
-def warning(event: str, **fields: object) -> None:
+def warning(event: str, /, **fields: object) -> None:
     """What an operator should look at."""
     _log(logging.WARNING, event, fields)
 
 
-def failure(event: str, error: BaseException, **fields: object) -> None:
+def failure(event: str, error: BaseException, /, **fields: object) -> None:
     """A bug: what was raised, and the way there."""
     _log(logging.WARNING, event, fields | _described(error))
 
@@ -107,7 +107,7 @@ class Rarely:
         self._due: dict[str, float] = {}
         self._held_back: dict[str, int] = {}
 
-    def warning(self, kind: str, event: str, **fields: object) -> None:
+    def warning(self, kind: str, event: str, /, **fields: object) -> None:
         """Log the event, unless one of its kind was logged within the last minute."""
         now = self._clock()
         if now < self._due.get(kind, now):

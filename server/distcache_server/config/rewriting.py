@@ -35,8 +35,9 @@ def rewritten(
         word = _first_word(line)
         if word in names:
             places[names[word]].append(len(lines))
-        known = not word or word in names or word in left_alone
-        lines.append(line if known else b"# ??? " + line.strip())
+        elif word is None or (word and word not in left_alone):
+            line = b"# ??? " + line.strip()
+        lines.append(line)
 
     added: list[bytes] = []
     for setting in settings:
