@@ -2,13 +2,13 @@
 
 The order stands in two lists of chunks, one of scores and one of members, cut at the same places:
 
-    _scores   [[1.0, 2.0, 2.0], [2.0, 7.5], ...]
-    _members  [[b"x", b"a", b"b"], [b"c", b"k"], ...]
+    _scores   [array([1.0, 2.0, 2.0]), array([2.0, 7.5]), ...]
+    _members  [[b"x", b"a", b"b"],     [b"c", b"k"],      ...]
+    _firsts   [1.0,                    2.0,               ...]
 
-A place is found by two binary searches over plain floats: among the chunks, which compare as lists
-do, by what they begin with, and then inside one.  Members are looked at only where scores are equal.
-An insertion moves the pointers of one chunk.  A sorted list of (score, member) tuples would take
-twice the time and 56 more bytes for each member.
+Two binary searches over plain floats find a place: among the firsts, then inside a chunk.  Members
+are looked at only where scores are equal, and an insertion moves the pointers of one chunk.  A list
+of (score, member) tuples as sortedcontainers keeps it takes twice the time and more memory.
 
 Ranges are spans of ranks, ``(start, stop)`` with ``stop`` outside, lowest score first.  Whatever a
 command selects by (rank, score, name), it asks for the span and then counts, reads or removes that.
@@ -16,17 +16,18 @@ command selects by (rank, score, name), it asks for the span and then counts, re
 
 from __future__ import annotations
 
-import math
 import random
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TypeAlias, TypeVar
 
 from distcache_server.types.table import Table
 
-Span: TypeAlias = tuple[int, int]
+T = TypeVar("T")
 Item: TypeAlias = tuple[bytes, float]
+Span: TypeAlias = tuple[int, int]
 
 CHUNK = 1024
 """A chunk with more members than this is cut in two."""
@@ -37,33 +38,39 @@ DICT = 512
 
 
 class SortedSet:
-    """Members with scores, in order.  A score is never NaN, and -0.0 becomes 0.0 as in a listpack."""
+    """Members with scores, in order.  A score is never NaN; -0.0 becomes 0.0, as in a listpack."""
 
-    __slots__ = ("_members", "_scores", "scores")
+    __slots__ = ("_firsts", "_members", "_scores", "scores")
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
-        self.scores: dict[bytes, float] | Table[bytes, float] = {}
+        self.scores: dict[bytes, float] | Table[bytes, float] = {
+            member: score + 0.0 for member, score in items
+        }
         """The score of each member; for others to read, not to write."""
-        self._scores: list[list[float]] = []
+        self._scores: list[array[float]] = []
         self._members: list[list[bytes]] = []
-        given = dict(items)
-        if given:
-            self._fill(given)
-
-    def _fill(self, given: dict[bytes, float]) -> None:
-        ordered = sorted([(score + 0.0, member) for member, score in given.items()])
+        self._firsts: list[float] = []
+        ordered = sorted([(score, member) for member, score in self.scores.items()])
         size = CHUNK // 4 * 3
-        for start in range(0, len(ordered), size):
-            scores, members = zip(*ordered[start : start + size], strict=True)
-            self._scores.append(list(scores))
-            self._members.append(list(members))
-        for score, member in ordered:
-            self._remember(member, score)
+        # There is always one chunk, even if it is empty.
+        for start in range(0, len(ordered) or 1, size):
+            part = ordered[start : start + size]
+            self._scores.append(array("d", [score for score, _ in part]))
+            self._members.append([member for _, member in part])
+            self._firsts.append(part[0][0] if part else 0.0)
+        if len(ordered) > DICT:
+            self._use_table()
 
     def copy(self) -> SortedSet:
         return SortedSet(self.scores.items())
 
-    # Members
+    def _use_table(self) -> None:
+        table: Table[bytes, float] = Table()
+        for member, score in self.scores.items():
+            table[member] = score
+        self.scores = table
+
+    # One member
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -71,25 +78,34 @@ class SortedSet:
     def __contains__(self, member: bytes) -> bool:
         return member in self.scores
 
-    def __iter__(self) -> Iterator[bytes]:
-        return chain.from_iterable(self._members)
-
     def score(self, member: bytes) -> float | None:
         return self.scores.get(member)
 
     def add(self, member: bytes, score: float) -> bool:
         """Give a member this score; whether it is new."""
         score += 0.0
-        old = self.scores.get(member)
-        if old is not None:
-            if old != score:
-                self._take(old, member)
-                self.scores[member] = score
-                self._put(score, member)
+        known = self.scores
+        # What Table.get and Table.__setitem__ would do, in one go.
+        part = known if isinstance(known, dict) else known.parts[hash(member) & known.mask]
+        old = part.get(member)
+        if old == score:
             return False
-        self._remember(member, score)
-        self._put(score, member)
-        return True
+        part[member] = score
+        if old is not None:
+            self._take(old, member)
+        elif not isinstance(known, dict):
+            known.grown(member, len(part) - 1)
+        elif len(part) > DICT:
+            self._use_table()
+        at, place = self._place(score, member)
+        scores = self._scores[at]
+        scores.insert(place, score)
+        self._members[at].insert(place, member)
+        if not place:
+            self._firsts[at] = score
+        if len(scores) > CHUNK:
+            self._split(at)
+        return old is None
 
     def remove(self, member: bytes) -> bool:
         """Drop a member; whether it was there."""
@@ -99,58 +115,281 @@ class SortedSet:
         self._take(score, member)
         return True
 
-    def _remember(self, member: bytes, score: float) -> None:
-        known = self.scores
-        known[member] = score
-        if type(known) is dict and len(known) > DICT:
-            self.scores = Table()
-            for each, its_score in known.items():
-                self.scores[each] = its_score
+    def rank(self, member: bytes, reverse: bool = False) -> int | None:
+        """How many members stand before this one, or after it."""
+        score = self.scores.get(member)
+        if score is None:
+            return None
+        at, place = self._place(score, member)
+        rank = self._before(at) + place
+        return len(self.scores) - 1 - rank if reverse else rank
 
-    # Places
+    # Both ends
+
+    def pop_min(self, count: int = 1) -> list[Item]:
+        """Take out the members with the lowest scores, lowest first."""
+        if count == 1 and self._members[0]:
+            return [self._pop(0, 0)]
+        span = (0, min(count, len(self)))
+        items = self.items(span)
+        self.remove_span(span)
+        return items
+
+    def pop_max(self, count: int = 1) -> list[Item]:
+        """Take out the members with the highest scores, highest first."""
+        if count == 1 and self._members[-1]:
+            return [self._pop(-1, -1)]
+        span = (max(len(self) - count, 0), len(self))
+        items = self.items(span, reverse=True)
+        self.remove_span(span)
+        return items
+
+    def _pop(self, at: int, place: int) -> Item:
+        scores = self._scores[at]
+        item = self._members[at].pop(place), scores.pop(place)
+        self.scores.pop(item[0])
+        if len(scores) < FEW:
+            self._join(at % len(self._scores))
+        elif not place:
+            self._firsts[at] = scores[0]
+        return item
+
+    # Spans
+
+    def span_by_score(
+        self, low: float, high: float, low_open: bool = False, high_open: bool = False
+    ) -> Span:
+        """The members with low <= score <= high; an open end is outside."""
+        start = self._count_below(low, low_open)
+        return start, max(start, self._count_below(high, not high_open))
+
+    def _count_below(self, score: float, or_equal: bool) -> int:
+        search = bisect_right if or_equal else bisect_left
+        at = max(search(self._firsts, score) - 1, 0) if len(self._firsts) > 1 else 0
+        return self._before(at) + search(self._scores[at], score)
+
+    def span_by_name(
+        self,
+        low: bytes | None,
+        high: bytes | None,
+        low_open: bool = False,
+        high_open: bool = False,
+        reverse: bool = False,
+    ) -> Span:
+        """The members with low <= member <= high; None is an end without bound.
+
+        This has a meaning only where all scores are equal.  Elsewhere a short set is walked through
+        as Redis walks through a listpack, in the direction given.
+        """
+        # Among byte strings x + NUL comes next after x.
+        least = b"" if low is None else low + b"\0" if low_open else low
+        end = None if high is None else high if high_open else high + b"\0"
+        if len(self._members) == 1:
+            scores = self._scores[0]
+            if scores and scores[0] != scores[-1]:
+                return _walk(self._members[0], least, end, reverse)
+        start = self._count_named_below(least)
+        stop = len(self) if end is None else self._count_named_below(end)
+        return start, max(start, stop)
+
+    def _count_named_below(self, name: bytes) -> int:
+        # The chunks compare with the probe by what they begin with.
+        at = max(bisect_left(self._members, [name]) - 1, 0)
+        return self._before(at) + bisect_left(self._members[at], name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return chain.from_iterable(self._members)
+
+    def members(self, span: Span, reverse: bool = False) -> list[bytes]:
+        """The members of the span, in order."""
+        if span[1] <= len(self._members[0]):
+            found = self._members[0][span[0] : span[1]]
+        else:
+            found = _read(self._members, *self._locate(span))
+        if reverse:
+            found.reverse()
+        return found
+
+    def items(self, span: Span, reverse: bool = False) -> list[Item]:
+        """The members of the span, in order, each with its score."""
+        start, stop = span
+        if stop <= len(self._members[0]):
+            found = list(
+                zip(self._members[0][start:stop], self._scores[0][start:stop], strict=True)
+            )
+        else:
+            at, place, count = self._locate(span)
+            members = _read(self._members, at, place, count)
+            found = list(zip(members, _read(self._scores, at, place, count), strict=True))
+        if reverse:
+            found.reverse()
+        return found
+
+    def remove_span(self, span: Span) -> list[bytes]:
+        """Drop the members of the span, and say which they were."""
+        at, place, left = self._locate(span)
+        removed: list[bytes] = []
+        while left > 0:
+            scores, members = self._scores[at], self._members[at]
+            gone = members[place : place + left]
+            removed += gone
+            left -= len(gone)
+            del scores[place : place + len(gone)], members[place : place + len(gone)]
+            if members:
+                self._firsts[at] = scores[0]
+                at += 1
+            elif len(self._members) > 1:
+                del self._scores[at], self._members[at], self._firsts[at]
+            place = 0
+        for near in (at, at - 1):
+            if 0 <= near < len(self._members) and len(self._members[near]) < FEW:
+                self._join(near)
+        for member in removed:
+            self.scores.pop(member)
+        return removed
+
+    # Any member
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[Item]]:
+        """At least ``count`` members, if there are, and the next cursor (0: done).
+
+        A member that is there from the first call to the last is returned, whatever its score does.
+        A short set is returned at once.
+        """
+        known = self.scores
+        if isinstance(known, dict):
+            return 0, self.items((0, len(self)))
+        cursor, members = known.scan(cursor, count)
+        return cursor, [(member, known[member]) for member in members]
+
+    def draw(self) -> Item:
+        """A member at random, each as likely as any other; IndexError where there is none."""
+        if len(self._members) == 1:
+            place = random.randrange(len(self._members[0])) if self.scores else 0
+            return self._members[0][place], self._scores[0][place]
+        while True:
+            # A place is drawn from chunks thought to be full, until one hits.
+            at, place = divmod(random.randrange(len(self._members) * CHUNK), CHUNK)
+            if place < len(self._members[at]):
+                return self._members[at][place], self._scores[at][place]
+
+    def sample(self, count: int) -> list[Item]:
+        """Up to ``count`` different members at random."""
+        if count >= len(self):
+            return self.items((0, len(self)))
+        ranks = sorted(random.sample(range(len(self)), count))
+        found: list[Item] = []
+        at, before = 0, 0
+        for rank in ranks:
+            while rank - before >= len(self._members[at]):
+                before += len(self._members[at])
+                at += 1
+            found.append((self._members[at][rank - before], self._scores[at][rank - before]))
+        return found
+
+    # Chunks
 
     def _place(self, score: float, member: bytes) -> tuple[int, int]:
         """The chunk, and the place in it, where the member stands or would stand."""
-        chunks = self._scores
+        firsts = self._firsts
         at = 0
-        if len(chunks) > 1:
-            # The last chunk that begins at or below the score: NaN makes the probe no less than any
-            # chunk beginning with it.
-            at = bisect_right(chunks, [score, math.nan]) - 1
-            if at > 0 and chunks[at][0] == score:
-                # Other chunks may begin with this score as well, or the one before end with it.
-                first = bisect_left(chunks, [score])
-                at = bisect_left(self._members, [member + b"\0"], first, at + 1) - 1
+        if len(firsts) > 1:
+            at = bisect_right(firsts, score) - 1
+            if at > 0 and firsts[at] == score:
+                # Chunks before this one may begin with the score as well, or end with it.
+                least = bisect_left(firsts, score)
+                at = bisect_left(self._members, [member + b"\0"], least, at + 1) - 1
             if at < 0:
                 at = 0
-        chunk = chunks[at]
-        place = bisect_left(chunk, score)
-        if place < len(chunk) and chunk[place] == score:
-            end = bisect_right(chunk, score, place)
+        scores = self._scores[at]
+        place = bisect_left(scores, score)
+        if place < len(scores) and scores[place] == score:
+            end = bisect_right(scores, score, place)
             place = bisect_left(self._members[at], member, place, end)
         return at, place
 
-    def _put(self, score: float, member: bytes) -> None:
-        if not self._scores:
-            self._scores.append([score])
-            self._members.append([member])
-            return
-        at, place = self._place(score, member)
-        scores, members = self._scores[at], self._members[at]
-        scores.insert(place, score)
-        members.insert(place, member)
-        if len(scores) > CHUNK:
-            self._split(at)
-
-    def _split(self, at: int) -> None:
-        half = CHUNK // 2
-        for chunks in (self._scores, self._members):
-            whole = chunks[at]
-            chunks[at : at + 1] = [whole[:half], whole[half:]]  # type: ignore[index, misc]
-
     def _take(self, score: float, member: bytes) -> None:
+        """Take a member out of the order."""
         at, place = self._place(score, member)
         scores = self._scores[at]
         del scores[place], self._members[at][place]
         if len(scores) < FEW:
             self._join(at)
+        elif not place:
+            self._firsts[at] = scores[0]
+
+    def _before(self, at: int) -> int:
+        """How many members stand in the chunks before this one."""
+        if at * 2 <= len(self._members):
+            return sum(map(len, self._members[:at]))
+        return len(self.scores) - sum(map(len, self._members[at:]))
+
+    def _locate(self, span: Span) -> tuple[int, int, int]:
+        """The chunk and the place where the span begins, and how many members it has."""
+        start, stop = span
+        if start >= stop:
+            return 0, 0, 0
+        chunks = self._members
+        if start * 2 <= len(self.scores):
+            at = 0
+            while start >= (size := len(chunks[at])):
+                start -= size
+                at += 1
+            return at, start, stop - span[0]
+        after = len(self.scores) - start
+        at = len(chunks) - 1
+        while after > (size := len(chunks[at])):
+            after -= size
+            at -= 1
+        return at, size - after, stop - start
+
+    def _split(self, at: int) -> None:
+        scores, members = self._scores[at], self._members[at]
+        half = len(scores) // 2
+        self._scores.insert(at + 1, scores[half:])
+        self._members.insert(at + 1, members[half:])
+        self._firsts.insert(at + 1, scores[half])
+        del scores[half:], members[half:]
+
+    def _join(self, at: int) -> None:
+        """Make one chunk of this one and a neighbour, if it has one."""
+        if len(self._members) > 1:
+            at = max(at - 1, 0)
+            self._scores[at] += self._scores.pop(at + 1)
+            self._members[at] += self._members.pop(at + 1)
+            del self._firsts[at + 1]
+        scores = self._scores[at]
+        if scores:
+            self._firsts[at] = scores[0]
+        if len(scores) > CHUNK:
+            self._split(at)
+
+
+def _read(chunks: Sequence[Sequence[T]], at: int, place: int, count: int) -> list[T]:
+    """``count`` entries from a place on, across chunks."""
+    found = list(chunks[at][place : place + count])
+    while len(found) < count:
+        at += 1
+        found += chunks[at][: count - len(found)]
+    return found
+
+
+def _walk(members: list[bytes], least: bytes, end: bytes | None, reverse: bool) -> Span:
+    """From the first member in the range on, as long as they are in it."""
+    if members[-1] < least or (end is not None and members[0] >= end):
+        return 0, 0
+    if reverse:
+        stop = len(members)
+        while stop and end is not None and members[stop - 1] >= end:
+            stop -= 1
+        start = stop
+        while start and members[start - 1] >= least:
+            start -= 1
+        return start, stop
+    start = 0
+    while members[start] < least:
+        start += 1
+    stop = start
+    while stop < len(members) and (end is None or members[stop] < end):
+        stop += 1
+    return start, stop
