@@ -31,6 +31,7 @@ apt_install() {
         sudo -n true 2>/dev/null || return 1
         root=(sudo -n)
     fi
+    echo "installing $*"
     "${root[@]}" apt-get update -qq &&
         "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
             apt-get install -qq -y --no-install-recommends "$@" >/dev/null

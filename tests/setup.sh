@@ -30,6 +30,7 @@ apt_install() {
         sudo -n true 2>/dev/null || return 1
         root=(sudo -n)
     fi
+    echo "installing $*"
     "${root[@]}" apt-get "${quick[@]}" update -qq &&
         "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
             apt-get "${quick[@]}" install -qq -y --no-install-recommends "$@" >/dev/null
@@ -37,7 +38,6 @@ apt_install() {
 
 link_server
 if ! have redis-server || ! have redis-cli; then
-    echo "installing redis-tools ..."
     apt_install redis-tools || true
     link_server
 fi
