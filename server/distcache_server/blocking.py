@@ -110,9 +110,7 @@ class Blocking:
                     continue
                 self._retry(client, wait, wait.handler)
 
-    def _retry(
-        self, client: Client, wait: Wait, handler: Callable[[Client, Args], Any]
-    ) -> None:
+    def _retry(self, client: Client, wait: Wait, handler: Callable[[Client, Args], Any]) -> None:
         client.keyspace.now_ms = max(client.keyspace.now_ms, client.engine.now_ms)
         try:
             reply = handler(client, wait.words)

@@ -139,7 +139,9 @@ class Connection(asyncio.Protocol):
             if self.framer is not None:
                 self.framer.feed(data)
                 self._run_framed(replies)
-            elif self.single and (words := parse_single(data)) and client.state != "unauthenticated":
+            elif (
+                self.single and (words := parse_single(data)) and client.state != "unauthenticated"
+            ):
                 execute(client, [words], replies)
             else:
                 self._run_batch(data, replies)
@@ -344,4 +346,3 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             with suppress(OSError):
                 self.transport.abort()
-

@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
-from distcache_server import commands, dispatch
+from distcache_server import commands, dispatch, listeners, logs, systemd
 from distcache_server.blocking import Cancel
-from distcache_server.config import Config
+from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
-from distcache_server.engine import VERSION, Engine, Shutdown
+from distcache_server.engine import Engine, Shutdown
+from distcache_server.errors import ShuttingDown
+from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 
-log = logging.getLogger("distcache")
+SWEEP_S = 0.03
+"""Between two looks for keys that are due, when there was nothing left to do."""
+FLUSH_S = 2.0
+"""How long a stopping server waits for clients to take their last replies."""
 
 commands.load()
 
 
 class Server:
-    """A running server: ``async with Server(config) as server: ...``; ``server.port`` is where."""
+    """A server in the running event loop: ``async with Server(config) as server: ...``.
 
-    def __init__(self, config: Config | None = None) -> None:
+    ``server.port`` is the TCP port, also where the configuration leaves the choice to the system
+    (``any_port``); ``server.stopped`` is set when a client sent SHUTDOWN.  Raises CannotListen.
+    """
+
+    def __init__(self, config: Config | None = None, *, any_port: bool = False) -> None:
         self.config = config or Config()
+        self.any_port = any_port
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.config, self._call_later)
         dispatch.install(self.engine)
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
+        self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
-        self.listeners: list[asyncio.Server] = []
         self.port = 0
+        self._tcp: list[socket.socket] = []
+        self._listening: dict[socket.socket, asyncio.Server] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+        self._work: asyncio.Task[None] | None = None
 
     def _call_later(self, seconds: float, callback: Callable[[], None]) -> Cancel:
         return self.loop.call_later(seconds, callback).cancel
@@ -42,32 +56,127 @@ class Server:
     def _shutdown(self, _: Shutdown) -> None:
         self.stopped.set()
 
-    async def start(self) -> None:
-        """Listen on all configured addresses."""
-        for address in self.config.bind:
-            server = await self.loop.create_server(
-                lambda: Connection(self.gate), address, self.config.port
+    async def __aenter__(self) -> Self:
+        config = self.config
+        clients = listeners.raise_file_limit(config.maxclients)
+        if clients != config.maxclients:
+            config.set([(b"maxclients", b"%d" % clients)])
+        if config.port or self.any_port:
+            self._tcp = listeners.tcp(config.bind, config.port, config.tcp_backlog)
+            for sock in self._tcp:
+                await self._listen(sock)
+            self.port = self._tcp[0].getsockname()[1] if self._tcp else 0
+        if config.unixsocket:
+            path = config.locate(config.unixsocket)
+            await self._listen(listeners.unix(path, config.unixsocketperm, config.tcp_backlog))
+        config.on_change(self._listen_elsewhere, "port", "bind")
+        self._work = self.loop.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _listen(self, sock: socket.socket) -> None:
+        make: Callable[[], Connection] = lambda: Connection(self.gate)  # noqa: E731
+        backlog = self.config.tcp_backlog
+        if sock.family == socket.AF_UNIX:
+            server = await self.loop.create_unix_server(make, sock=sock, backlog=backlog)
+        else:
+            server = await self.loop.create_server(make, sock=sock, backlog=backlog)
+        self._listening[sock] = server
+
+    def _listen_elsewhere(self) -> None:
+        """CONFIG SET port or bind: open the new sockets, then close the old ones."""
+        config = self.config
+        try:
+            opened = listeners.tcp(
+                config.bind if config.port else (), config.port, config.tcp_backlog
             )
-            self.listeners.append(server)
+        except listeners.CannotListen as error:
+            logs.warning("Cannot listen", reason=str(error))
+            raise ConfigError("Unable to listen on this port. Check server logs.") from None
+        for sock in self._tcp:
+            self._listening.pop(sock).close()
+        self._tcp = opened
+        self.port = config.port
+        for sock in opened:
+            task = self.loop.create_task(self._listen(sock))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _run(self) -> None:
+        """Everything that goes on besides commands, until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._sweep())
+            group.create_task(self._tick())
+
+    async def _sweep(self) -> None:
+        while True:
+            more = self.sweeper.step(self.engine.now_ms)
+            await asyncio.sleep(0.001 if more else SWEEP_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self.gate.tick()
 
     async def stop(self) -> None:
-        """Close the listeners and all clients."""
-        for listener in self.listeners:
+        """Accept nobody any more, tell who waits, send what is left, close."""
+        for listener in self._listening.values():
             listener.close()
-        for client in list(self.engine.clients.values()):
+        self._listening.clear()
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        clients = list(self.engine.clients.values())
+        for client in clients:
+            if client.blocked is not None:
+                self.engine.blocking.forget(client)
+                client.send(ShuttingDown().wire())
+        deadline = self.loop.time() + FLUSH_S
+        while any(c.memory()[1] for c in clients) and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for client in clients:
             client.kill()
         await asyncio.sleep(0)
+        if self.config.unixsocket and os.path.exists(self.config.locate(self.config.unixsocket)):
+            os.unlink(self.config.locate(self.config.unixsocket))
 
 
-async def serve(config: Config) -> int:
+async def _serve(config: Config) -> int:
     """Run until a signal or SHUTDOWN; the exit status."""
     server = Server(config)
+
+    def stop(number: int) -> None:
+        if server.stopped.is_set():
+            logs.warning("Told twice: exiting without waiting for clients")
+            os._exit(1)
+        logs.warning("Received a signal: shutting down", signal=signal.Signals(number).name)
+        server.stopped.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stopped.set)
-    await server.start()
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await server.__aenter__()
+    except listeners.CannotListen as error:
+        logs.warning("Cannot listen", reason=str(error))
+        return 1
+    logs.running(server.port, config.dir, config.unixsocket)
+    logs.ready([f"port {server.port}"] if server.port else [], config.unixsocket)
+    systemd.notify_systemd("READY=1")
+    # Nothing that exists now is garbage: spare the collector from looking at it.
+    gc.collect()
+    gc.freeze()
     await server.stopped.wait()
+    systemd.notify_systemd("STOPPING=1")
     await server.stop()
+    logs.notice("distcache is now ready to exit, bye bye")
     return 0
 
 
@@ -79,6 +188,8 @@ def run(config: Config) -> int:
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
     except ImportError:
         loop_factory = None
+    # The engine creates no reference cycles, so there is nothing to collect; with millions of
+    # values a collection would stop the world for seconds.
     gc.disable()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(serve(config))
+        return runner.run(_serve(config))

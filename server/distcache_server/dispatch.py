@@ -90,6 +90,7 @@ def logged(engine: Engine, handler: Handler) -> Handler:
         if keyspace.changes != before:
             if engine.log is not None:
                 engine.log(client, words)
+            client.effect = None
             if ready and not engine.in_transaction:
                 engine.blocking.serve(ready)
         return reply
@@ -354,9 +355,7 @@ def _failed(client: Client, entry: Entry | None, error: CommandError) -> None:
 REFUSALS = (WrongArity, NotAuthenticated, OutOfMemory, NotInThisContext, NotAllowedInMulti)
 
 
-def _notable(
-    client: Client, entry: Entry, words: Args, elapsed: int, replies: list[bytes]
-) -> bool:
+def _notable(client: Client, entry: Entry, words: Args, elapsed: int, replies: list[bytes]) -> bool:
     """A command took long: slow log and latency; True where its replies fill the buffer."""
     engine = client.engine
     if elapsed > engine.slow_ns and not entry.command.flags & Flag.SKIP_SLOWLOG:

@@ -71,6 +71,8 @@ class Engine:
         self.paused_until_ms = 0
         self.paused_writes_only = False
         self.in_transaction = False
+        self.active_expiry = True
+        """Keys are removed when their deadline comes, not only when somebody asks for them."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
         self.make_room: Callable[[], bool] = _plenty

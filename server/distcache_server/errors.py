@@ -188,3 +188,7 @@ class NotAllowedInMulti(CommandError):
 
 class Unblocked(CommandError):
     text = b"UNBLOCKED client unblocked via CLIENT UNBLOCK"
+
+
+class ShuttingDown(CommandError):
+    text = b"UNBLOCKED the server is shutting down"

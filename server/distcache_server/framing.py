@@ -241,7 +241,7 @@ class Parser:
         try:
             reader.feed(data)
             reader.feed(_END)
-            batch: list[Args] = list(iter(reader.gets, False))
+            batch = list(iter(reader.gets, False))
             if batch and type(batch[-1]) is bytes:
                 batch.pop()
                 b"".join(_flat(batch))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from distcache_server import logs
 from distcache_server.errors import Denied, MaxClients
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.connection import Connection
     from distcache_server.engine import Engine, Shutdown
-
-log = logging.getLogger("distcache")
 
 
 class Gate:
@@ -30,7 +28,7 @@ class Gate:
         self.engine = engine
         self.call_soon = call_soon
         self.shutdown = shutdown
-        self.connections: dict[int, Connection] = {}
+        self.rarely = logs.Rarely()
 
     def welcome(self, connection: Connection, sock: socket.socket) -> None:
         """Note the addresses of a new connection, and refuse it where a rule says so."""
@@ -41,35 +39,109 @@ class Gate:
         if client.unix:
             client.address = client.local_address = f"{config.unixsocket}:0"
         else:
-            client.address = _address(sock.getpeername())
-            client.local_address = _address(sock.getsockname())
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.address = _address(sock)
+            client.local_address = "{}:{}".format(*_shown(sock.getsockname()))
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if config.tcp_keepalive:
                 _keep_alive(sock, config.tcp_keepalive)
         refusal: type[Denied | MaxClients] | None = None
         if len(engine.clients) > config.maxclients:
             refusal = MaxClients
-        elif config.protected_mode and not config.requirepass and not _is_local(sock):
+        elif config.protected_mode and not config.requirepass and not _is_local(client):
             refusal = Denied
         if refusal is not None:
             engine.counters.connections_rejected += 1
             connection.write(refusal().wire())
             connection.close()
-            return
-        if config.requirepass:
+        elif config.requirepass:
             client.enter("unauthenticated")
+        logs.verbose("Accepted", address=client.address, id=client.id)
+
+    def check_output(self, connection: Connection, size: int) -> None:
+        """Close a client whose unsent replies pass a limit of its class."""
+        client, config = connection.client, self.engine.config
+        limits = config.client_output_buffer_limit
+        limit = limits.pubsub if client.subscriptions else limits.normal
+        over_soft = bool(limit.soft and size > limit.soft)
+        if not over_soft:
+            client.soft_since_ms = 0
+        elif not client.soft_since_ms:
+            client.soft_since_ms = self.engine.now_ms
+        held_for_ms = self.engine.now_ms - client.soft_since_ms if over_soft else 0
+        unread = client.state == "unauthenticated" and size > UNAUTHENTICATED_OUTPUT
+        if (
+            unread
+            or (limit.hard and size > limit.hard)
+            or (over_soft and held_for_ms > limit.soft_seconds * 1000)
+        ):
+            self.engine.counters.output_limit_disconnections += 1
+            self.rarely.warning(
+                "output",
+                "Client closed: it does not read its replies",
+                id=client.id,
+                address=client.address,
+                unsent=size,
+            )
+            connection.kill()
+
+    def abuse(self, event: str, client: Client) -> None:
+        """Say that somebody speaks another protocol to us, at most once a minute."""
+        self.rarely.warning(event, event, address=client.address)
+
+    def tick(self) -> None:
+        """Once a second: close idle clients, and those that use too much memory together."""
+        engine, config = self.engine, self.engine.config
+        clients = engine.clients
+        now_ms = engine.now_ms
+        if config.timeout:
+            oldest = now_ms - config.timeout * 1000
+            for client in list(clients.values()):
+                busy = client.subscriptions or client.blocked is not None or client.monitoring
+                if client.last_ms < oldest and not busy:
+                    logs.verbose("Closing idle client", id=client.id, address=client.address)
+                    client.kill()
+        if most := config.maxmemory_clients.of(config.maxmemory):
+            self._evict_clients(most)
+
+    def _evict_clients(self, limit: int) -> None:
+        sizes = {client: memory_of(client) for client in self.engine.clients.values()}
+        total = sum(sizes.values())
+        for client in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            if total <= limit:
+                return
+            if not client.no_evict:
+                total -= sizes[client]
+                self.engine.counters.evicted_clients += 1
+                logs.warning("Evicting client", id=client.id, memory=sizes[client])
+                client.kill()
 
 
-def _address(name: tuple[str, int] | tuple[str, int, int, int]) -> str:
+UNAUTHENTICATED_OUTPUT = 1024
+"""Unsent bytes that a client without a password may leave lying."""
+CLIENT_BYTES = 6000
+"""What a connection takes besides its buffers: transport, parser, client."""
+
+
+def memory_of(client: Client) -> int:
+    """Bytes that a client takes, with its buffers and its transaction."""
+    query, output = client.memory()
+    return CLIENT_BYTES + query + output + client.queued_bytes
+
+
+def _shown(name: tuple[str, int]) -> tuple[str, int]:
     host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return (f"[{host}]", port) if ":" in host else (host, port)
 
 
-def _is_local(sock: socket.socket) -> bool:
-    if sock.family == socket.AF_UNIX:
-        return True
-    host = sock.getpeername()[0]
-    return bool(host.startswith(("127.", "::ffff:127.")) or host == "::1")
+def _address(sock: socket.socket) -> str:
+    with suppress(OSError):
+        return "{}:{}".format(*_shown(sock.getpeername()))
+    return "?:0"
+
+
+def _is_local(client: Client) -> bool:
+    return client.unix or client.address.startswith(("127.", "[::1]", "[::ffff:127."))
 
 
 def _keep_alive(sock: socket.socket, seconds: int) -> None:

@@ -124,9 +124,7 @@ class Keyspace:
 
     def arrange(self) -> None:
         """Work out ``observed`` and ``special`` again after something above was set."""
-        self.observed = bool(
-            self.watched or self.waiting or self.notify or self.ledger is not None
-        )
+        self.observed = bool(self.watched or self.waiting or self.notify or self.ledger is not None)
         self.special = bool(
             self.deadlines.count or self.ledger is not None or self.groups or self.notify
         )

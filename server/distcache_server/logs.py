@@ -134,7 +134,7 @@ def starting(version: str, redis_version: str, config_file: str) -> None:
     if config_file:
         notice("Configuration loaded", file=config_file)
     else:
-        notice("No configuration file: the defaults hold, and CONFIG REWRITE has nothing to write")
+        notice("No configuration file, so that CONFIG REWRITE has nothing to write")
 
 
 def running(port: int, directory: str, unixsocket: str = "") -> None:

@@ -53,7 +53,9 @@ class Flag(enum.IntFlag):
     @property
     def names(self) -> list[str]:
         """The names that Redis knows, in its order."""
-        return [flag.name.lower() for flag in Flag if flag in self and flag not in _OURS and flag.name]
+        return [
+            flag.name.lower() for flag in Flag if flag in self and flag not in _OURS and flag.name
+        ]
 
 
 WRITE, READONLY, DENYOOM, ADMIN, PUBSUB = (

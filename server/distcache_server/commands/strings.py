@@ -184,7 +184,13 @@ def incr_run(client: Client, batch: list[Args]) -> list[Any] | None:
     return [increment(client, key, 1) for key in keys]
 
 
-@command("INCR key", WRITE | DENYOOM | FAST, keys=ONE_KEY("RW ACCESS UPDATE"), since="1.0.0", run=incr_run)
+@command(
+    "INCR key",
+    WRITE | DENYOOM | FAST,
+    keys=ONE_KEY("RW ACCESS UPDATE"),
+    since="1.0.0",
+    run=incr_run,
+)
 def incr(client: Client, words: Args) -> int:
     """Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist."""
     _, key = words

@@ -6,4 +6,5 @@ from distcache_server.config.lists import OutputLimit as OutputLimit
 from distcache_server.config.lists import OutputLimits as OutputLimits
 from distcache_server.config.lists import SavePoint as SavePoint
 from distcache_server.config.settings import Config as Config
+from distcache_server.config.settings import permits as permits
 from distcache_server.config.store import LoadError as LoadError

@@ -116,6 +116,16 @@ class Table(Generic[K, V]):
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]
 
+    def drain(self) -> list[V]:
+        """Take one of the parts out of a table that is no longer used; its values, or []."""
+        while self.parts:
+            part = self.parts.pop()
+            if part:
+                values = list(part.values())
+                part.clear()  # other places may point to it
+                return values
+        return []
+
     def _split(self, slot: int) -> None:
         size = self.sizes[slot]
         if size == self.bits:

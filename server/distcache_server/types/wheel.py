@@ -1,7 +1,7 @@
 """Which keys are due: a timing wheel with one place per key.
 
 Varghese and Lauck, 1987, "Hashed and hierarchical timing wheels", with slots in a dict instead of a
-ring.  A key stands in the slot of its deadline, 64 ms wide; moving it to another deadline is two set
+ring.  A key stands in the slot of its deadline, 32 ms wide; moving it to another deadline is two set
 operations, and the due slots are found by counting time, without looking at any other key.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from distcache_server.types.table import Table
 
-SHIFT = 6
+SHIFT = 5
 """A slot is 2**SHIFT milliseconds wide."""
 LARGE = 512
 """From here on a slot is kept in a Table, since a large set grows with a long pause."""
@@ -49,13 +49,13 @@ class Wheel:
             del self.slots[at]
 
     def due(self, now_ms: int, count: int) -> list[bytes]:
-        """Up to ``count`` keys whose slot has begun; some may be due only within its 64 ms."""
-        last = now_ms >> SHIFT
+        """Up to ``count`` keys whose deadline has come: those of slots that have ended."""
         if not self.slots:
             return []
-        if last - self.next_slot > len(self.slots):
+        ended = now_ms >> SHIFT
+        if ended - self.next_slot > len(self.slots):
             self.next_slot = min(self.slots)
-        while self.next_slot <= last:
+        while self.next_slot < ended:
             slot = self.slots.get(self.next_slot)
             if slot is not None:
                 return slot.scan(0, count)[1][:count] if type(slot) is Table else list(slot)[:count]

@@ -1,0 +1,113 @@
+"""Opening the sockets that clients connect to: several addresses, IPv6, a Unix socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from distcache_server import logs
+
+
+class CannotListen(Exception):
+    """No socket could be opened; the message says which and why."""
+
+
+def tcp(addresses: tuple[str, ...], port: int, backlog: int) -> list[socket.socket]:
+    """Listening sockets for each address; ``*`` is every one, ``-`` before it makes it optional.
+
+    With port 0 in a first socket the others take the port that it was given.  Raises CannotListen, with
+    no socket left open.
+    """
+    sockets: list[socket.socket] = []
+    for address in addresses:
+        optional = address.startswith("-")
+        host = {"*": "0.0.0.0", "::*": "::"}.get(address.lstrip("-"), address.lstrip("-"))  # noqa: S104
+        try:
+            family, _, _, _, name = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            if optional:
+                continue
+            _close(sockets)
+            raise CannotListen(f"{host}:{port}: {error.strerror}") from None
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(name)
+            sock.listen(backlog)
+        except OSError as error:
+            sock.close()
+            if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue
+            _close(sockets)
+            raise CannotListen(f"{host}:{port}: {error.strerror}") from None
+        sock.setblocking(False)
+        sockets.append(sock)
+        port = port or sock.getsockname()[1]
+    if addresses and not sockets:
+        raise CannotListen(f"none of the addresses {' '.join(addresses)} exists here")
+    return sockets
+
+
+def unix(path: str, mode: int, backlog: int) -> socket.socket:
+    """A Unix socket with its permissions set before anybody can connect; raises CannotListen."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        # bind creates the file: until chmod nobody but us may use it.
+        before = os.umask(0o177 if mode else os.umask(0o077))
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(before)
+        if mode:
+            os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(f"{path}: {error.strerror}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def raise_file_limit(clients: int) -> int:
+    """Allow as many open files as clients need; how many clients that makes."""
+    try:
+        import resource
+    except ImportError:
+        return clients
+    wanted = clients + RESERVED_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return clients
+    for attempt in (max(hard, wanted), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, attempt), attempt))
+            break
+        except (ValueError, OSError):
+            continue
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft < wanted:
+        logs.warning(
+            "maxclients reduced: the limit of open files (ulimit -n) is too low",
+            maxclients=soft - RESERVED_FILES,
+            limit=soft,
+            needed=wanted,
+        )
+    return min(clients, soft - RESERVED_FILES)
+
+
+RESERVED_FILES = 32
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
