@@ -1,0 +1,68 @@
+"""How the daemon starts and ends: exit status, background, pid file, systemd."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import Server, StartServer, eventually
+from tests.support.servers import OURS, free_port
+
+pytestmark = pytest.mark.ours("it starts our daemon")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*OURS, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_a_bad_configuration() -> None:
+    finished = run("--port", "0", "--nosuch", "1")
+    assert finished.returncode == 1
+    assert "*** FATAL CONFIG FILE ERROR" in finished.stderr
+    assert "Bad directive or wrong number of arguments" in finished.stderr
+
+
+def test_a_test_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text("maxmemory 10mb\n")
+    assert run(str(file), "--test-config").returncode == 0
+    file.write_text("maxmemory ten\n")
+    assert run(str(file), "--test-config").returncode == 1
+
+
+def test_into_the_background_and_out_of_it(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "x.conf").write_text(
+        f"daemonize yes\ndir {tmp_path}\nlogfile log\npidfile pid\nbind 127.0.0.1\nport {port}\n"
+    )
+    pid_file = tmp_path / "pid"
+    finished = run(str(tmp_path / "x.conf"))
+    assert finished.returncode == 0
+    assert finished.stdout == finished.stderr == ""
+    eventually(lambda: "Ready to accept connections" in (tmp_path / "log").read_text())
+    process = int(pid_file.read_text())
+    try:
+        with Server("127.0.0.1", port).wire() as wire:
+            assert wire.call("SET", "key", "value") == b"OK"
+    finally:
+        os.kill(process, signal.SIGTERM)
+    eventually(lambda: not pid_file.exists())
+    assert "bye bye" in (tmp_path / "log").read_text()
+
+
+def test_systemd_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_server: StartServer
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        # Whoever is supervised stays in the foreground.
+        server = start_server("--supervised", "auto", "--daemonize", "yes")
+        assert listener.recv(100) == b"STATUS=Loading"
+        assert listener.recv(100) == b"READY=1"
+        assert server.stop() == 0
+        assert listener.recv(100) == b"STOPPING=1"
