@@ -22,7 +22,7 @@ Queue = dict["Client", None]
 Cancel = Callable[[], None]
 
 
-class Wait(Exception):  # noqa: N818 -- not an error: the client waits
+class Wait(Exception):
     """Raised by a handler: run me again when one of ``keys`` holds a ``kind``.
 
     ``timeout_ms`` 0 waits for ever; ``otherwise`` is the reply when time is up, and at once inside
@@ -46,7 +46,7 @@ class Wait(Exception):  # noqa: N818 -- not an error: the client waits
         self.cancel: Cancel | None = None
 
 
-class Hold(Exception):  # noqa: N818
+class Hold(Exception):
     """Raised in place of a command that must not run yet (CLIENT PAUSE): it is put back."""
 
 

@@ -10,9 +10,9 @@ from distcache_server.reply import RESP2, Encoders
 
 if TYPE_CHECKING:
     from distcache_server.blocking import Wait
-    from distcache_server.dispatch import Table
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
+    from distcache_server.lookup import Table
 
 
 class _Silence(dict[type, Callable[[Any], bytes]]):
@@ -42,8 +42,8 @@ class Client:
         "engine",
         "failed",
         "id",
-        "kill",
         "keyspace",
+        "kill",
         "last_command",
         "last_ms",
         "library",

@@ -21,12 +21,11 @@ from distcache_server.errors import (
     NotAuthenticated,
     NotInThisContext,
     OutOfMemory,
-    UnknownCommand,
-    UnknownSubcommand,
-    WrongArity,
 )
+from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling
 from distcache_server.registry import (
     COMMANDS,
+    NO_FLAGS,
     Command,
     Flag,
     Handler,
@@ -48,24 +47,6 @@ FULL = 1 << 20
 log = logging.getLogger("distcache")
 
 
-class Entry:
-    """What a table holds for a command: the function, the number of words, where to count."""
-
-    __slots__ = ("command", "handler", "least", "most", "run", "stats")
-
-    def __init__(self, command: Command, handler: Handler, stats: Stats) -> None:
-        self.command = command
-        self.handler = handler
-        self.stats = stats
-        self.run = command.run
-        self.least = command.least
-        self.most = command.most
-        if command.subcommands:
-            # No number of words fits, so that `misfit` finds the subcommand: others pay nothing.
-            self.least, self.most = 1, 0
-
-
-Table = dict[bytes, Entry]
 Wrapper = Callable[[Command, Handler], Handler]
 
 
@@ -174,7 +155,7 @@ def build(engine: Engine) -> dict[str, Table]:
         return handler
 
     def table(
-        refuse: Handler | None = None, unless: Flag = Flag(0), never: Handler | None = None
+        refuse: Handler | None = None, unless: Flag = NO_FLAGS, never: Handler | None = None
     ) -> Table:
         entries: Table = {}
         for command in every_command():
@@ -219,43 +200,6 @@ def install(engine: Engine) -> None:
 
     engine.rebuild = rebuild
     rebuild()
-
-
-# Finding an entry
-
-
-def other_spelling(client: Client, words: Args) -> Entry:
-    """The entry of a name in mixed case; UnknownCommand where there is none."""
-    entry = client.table.get(words[0].upper())
-    if entry is not None and b"|" not in words[0]:
-        return entry
-    shown = b""
-    for word in words[1:]:
-        if len(shown) >= 128:
-            break
-        shown += b"'%b' " % word[: 128 - len(shown)]
-    raise UnknownCommand(words[0][:128], shown)
-
-
-def misfit(client: Client, entry: Entry, words: Args) -> Entry:
-    """The subcommand's entry where there are some; else the number of words is wrong."""
-    command = entry.command
-    if not command.subcommands or len(words) < 2:
-        raise WrongArity(command.name.encode())
-    found = client.table.get(b"%b|%b" % (command.key, words[1].upper()))
-    if found is None:
-        raise UnknownSubcommand(words[1][:128], command.key)
-    if not found.least <= len(words) <= found.most:
-        raise WrongArity(found.command.name.encode())
-    return found
-
-
-def find(client: Client, words: Args) -> Entry:
-    """The entry for these words; raises what the client is told if there is none that fits."""
-    entry = client.table.get(words[0]) or other_spelling(client, words)
-    if not entry.least <= len(words) <= entry.most:
-        entry = misfit(client, entry, words)
-    return entry
 
 
 # Running
@@ -350,9 +294,6 @@ def _failed(client: Client, entry: Entry | None, error: CommandError) -> None:
             stats.failed += 1
     if client.state == "multi" and (entry is None or isinstance(error, REFUSALS)):
         client.failed = True
-
-
-REFUSALS = (WrongArity, NotAuthenticated, OutOfMemory, NotInThisContext, NotAllowedInMulti)
 
 
 def _notable(client: Client, entry: Entry, words: Args, elapsed: int, replies: list[bytes]) -> bool:

@@ -17,14 +17,14 @@ from distcache_server.stats import Counters, SlowLog, Stats
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
-    from distcache_server.dispatch import Table
+    from distcache_server.lookup import Table
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
 """The level of compatibility, which clients read from INFO and HELLO."""
 
 
-class Shutdown(Exception):  # noqa: N818 -- a request, not an error
+class Shutdown(Exception):
     """Raised by SHUTDOWN: stop the server; the client gets no reply."""
 
     def __init__(self, save: bool | None = None, now: bool = False, force: bool = False) -> None:

@@ -175,6 +175,18 @@ class NestedMulti(CommandError):
     text = b"ERR MULTI calls can not be nested"
 
 
+class ExecWithoutMulti(CommandError):
+    text = b"ERR EXEC without MULTI"
+
+
+class DiscardWithoutMulti(CommandError):
+    text = b"ERR DISCARD without MULTI"
+
+
+class WatchInMulti(CommandError):
+    text = b"ERR WATCH inside MULTI is not allowed"
+
+
 class ExecAborted(CommandError):
     text = b"EXECABORT Transaction discarded because of previous errors."
 

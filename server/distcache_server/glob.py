@@ -64,7 +64,7 @@ def _parse(pattern: bytes, ignore_case: bool) -> list[list[Step]]:
     position, end = 0, len(pattern)
     while position < end:
         token = _TOKEN.match(pattern, position)
-        assert token is not None  # noqa: S101 - the last alternative takes any byte
+        assert token is not None
         position = token.end()
         if token["stars"]:
             segments.append([])

@@ -1,1 +1,140 @@
-"""The transactions commands."""
+"""MULTI, EXEC, DISCARD, WATCH and UNWATCH."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from distcache_server.arguments import Args
+from distcache_server.blocking import Wait
+from distcache_server.errors import (
+    CommandError,
+    DiscardWithoutMulti,
+    ExecAborted,
+    ExecWithoutMulti,
+    NestedMulti,
+    WatchInMulti,
+)
+from distcache_server.lookup import Entry, find
+from distcache_server.registry import (
+    ALL_KEYS,
+    ALLOW_BUSY,
+    FAST,
+    INSTANT,
+    LOADING,
+    NOSCRIPT,
+    SKIP_SLOWLOG,
+    STALE,
+    group,
+)
+from distcache_server.reply import OK, NullArray, Replies, Wire
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+
+command = group("transactions")
+
+PLAIN = NOSCRIPT | LOADING | STALE | ALLOW_BUSY | INSTANT
+
+
+@command("MULTI", PLAIN | FAST, since="1.2.0")
+def multi(client: Client, _: Args) -> Any:
+    """Starts a transaction."""
+    if client.state == "multi":
+        raise NestedMulti
+    client.enter("multi")
+    return OK
+
+
+def leave_multi(client: Client) -> None:
+    """Forget the queued commands and the watched keys, and take commands as usual again."""
+    client.queue = []
+    client.queued_bytes = 0
+    client.failed = False
+    client.engine.unwatch(client)
+    client.enter(client.usual_state())
+
+
+@command("DISCARD", PLAIN | FAST, since="2.0.0", complexity="O(N)")
+def discard(client: Client, _: Args) -> Any:
+    """Discards a transaction."""
+    if client.state != "multi":
+        raise DiscardWithoutMulti
+    leave_multi(client)
+    return OK
+
+
+@command("EXEC", PLAIN | SKIP_SLOWLOG, since="1.2.0", complexity="Depends on commands")
+def exec_(client: Client, _: Args) -> Any:
+    """Executes all commands in a transaction."""
+    if client.state != "multi":
+        raise ExecWithoutMulti
+    queue, failed = client.queue, client.failed
+    conflict = client.conflict or _watched_key_lapsed(client)
+    leave_multi(client)
+    if failed:
+        raise ExecAborted
+    if conflict:
+        return NullArray
+    engine = client.engine
+    engine.in_transaction = True
+    try:
+        replies = [_run(client, words) for words in queue]
+    finally:
+        engine.in_transaction = False
+    if engine.ready:
+        engine.blocking.serve(engine.ready)
+    return Replies([Wire(b"*%d\r\n" % len(replies)), *replies])
+
+
+def _watched_key_lapsed(client: Client) -> bool:
+    """A watched key that has gone by its deadline since WATCH is a change like any other."""
+    for keyspace, key in list(client.watching):
+        keyspace.now_ms = client.keyspace.now_ms
+        keyspace.peek(key)
+    return client.conflict
+
+
+def _run(client: Client, words: Args) -> Wire:
+    """Run one command of a transaction; the reply is encoded at once, as HELLO may follow."""
+    engine = client.engine
+    started = time_ns()
+    entry: Entry | None = None
+    try:
+        entry = find(client, words)
+        reply = entry.handler(client, words)
+    except Wait as wait:
+        reply = wait.otherwise
+    except CommandError as error:
+        engine.counters.errors[error.code] += 1
+        if entry is not None:
+            entry.stats.failed += 1
+        reply = Wire(error.wire())
+    if entry is not None:
+        entry.stats.add(1, time_ns() - started)
+    return Wire(client.encoders[type(reply)](reply))
+
+
+@command(
+    "WATCH key [key ...]",
+    NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | INSTANT,
+    keys=ALL_KEYS("RO"),
+    since="2.2.0",
+    complexity="O(1) for every key.",
+)
+def watch(client: Client, words: Args) -> Any:
+    """Monitors changes to keys to determine the execution of a transaction."""
+    if client.state == "multi":
+        raise WatchInMulti
+    for key in words[1:]:
+        # A key past its deadline counts as missing from the start.
+        client.keyspace.peek(key)
+        client.engine.watch(client, client.keyspace, key)
+    return OK
+
+
+@command("UNWATCH", NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, since="2.2.0")
+def unwatch(client: Client, _: Args) -> Any:
+    """Forgets about watched keys of a transaction."""
+    client.engine.unwatch(client)
+    return OK
