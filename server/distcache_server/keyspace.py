@@ -144,7 +144,15 @@ class Keyspace:
         return value
 
     def _read_special(self, key: bytes) -> Value | None:
-        value = self.find(key)
+        deadlines = self.deadlines
+        if deadlines.count:
+            deadline = deadlines.parts[hash(key) & deadlines.mask].get(key)
+            if deadline is not None and deadline <= self.now_ms:
+                self.lapse(key)
+        if self.ledger is not None:
+            self.ledger.touch(key, self.now_ms)
+        table = self.values
+        value = table.parts[hash(key) & table.mask].get(key)
         if value is None:
             self.misses += 1
             if self.notify is not None:
@@ -154,6 +162,17 @@ class Keyspace:
         if self.groups is not None:
             self.groups(key, value is not None)
         return value
+
+    def read_many(self, keys: list[bytes]) -> list[Value | None]:
+        """``read`` of each key."""
+        if self.special:
+            return [self._read_special(key) for key in keys]
+        parts, mask = self.values.parts, self.values.mask
+        values = [parts[hash(key) & mask].get(key) for key in keys]
+        missing = values.count(None)
+        self.misses += missing
+        self.hits += len(values) - missing
+        return values
 
     def find(self, key: bytes) -> Value | None:
         """The value, or None; for commands that write: notes the access, counts nothing."""
@@ -211,6 +230,24 @@ class Keyspace:
         if self.deadlines.count:
             self.persist(key)
         self.replace(key, value)
+
+    def put_many(self, pairs: list[tuple[bytes, bytes]], event: bytes, kind: int) -> None:
+        """``put`` and ``changed`` for each key and value."""
+        if self.observed or self.deadlines.count:
+            for key, value in pairs:
+                self.put(key, value)
+                self.changed(key, event, kind)
+            return
+        table = self.values
+        for key, value in pairs:
+            part = table.parts[hash(key) & table.mask]
+            old = part.get(key)
+            part[key] = value
+            if old is None:
+                table.grown(key, len(part) - 1)
+            elif type(old) is not bytes:
+                self._bury(old)
+        self.changes += len(pairs)
 
     def replace(self, key: bytes, value: Value) -> None:
         """Store a value and keep the deadline.  Then ``changed``."""

@@ -217,4 +217,6 @@ def encode_run(values: list[Any], encoders: Encoders) -> bytes:
         return encode_bulks(values)
     if kinds == {Wire}:
         return b"".join(values)
+    if kinds == {int}:
+        return b":%d\r\n" * len(values) % tuple(values)
     return b"".join([encoders[type(value)](value) for value in values])

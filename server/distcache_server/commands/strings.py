@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, integer
+from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, integer, is_integer
 from distcache_server.errors import (
     IncrementOverflow,
     InvalidExpire,
@@ -23,19 +23,14 @@ command = group("string")
 
 
 def get_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    """GET of many keys that arrived together."""
+    """GET of many keys that arrived together; None where one holds another type."""
     keyspace = client.keyspace
-    if keyspace.special:
-        return None
-    table = keyspace.values
-    parts, mask = table.parts, table.mask
-    values = [parts[hash(key) & mask].get(key) for _, key in batch]
-    if not {bytes, type(None)}.issuperset(map(type, values)):
-        return None
-    missing = values.count(None)
-    keyspace.misses += missing
-    keyspace.hits += len(values) - missing
-    return values
+    before = keyspace.hits, keyspace.misses
+    values = keyspace.read_many([key for _, key in batch])
+    if {bytes, type(None)}.issuperset(map(type, values)):
+        return values
+    keyspace.hits, keyspace.misses = before
+    return None
 
 
 @command("GET key", READONLY | FAST, keys=ONE_KEY, since="1.0.0", run=get_run)
@@ -50,10 +45,7 @@ def get(client: Client, words: Args) -> bytes | None:
 
 def set_run(client: Client, batch: list[Args]) -> list[Any]:
     """SET of many keys that arrived together, without options."""
-    put, changed = client.keyspace.put, client.keyspace.changed
-    for _, key, value in batch:
-        put(key, value)
-        changed(key, b"set", STRING)
+    client.keyspace.put_many([(key, value) for _, key, value in batch], b"set", STRING)
     return [OK] * len(batch)
 
 
@@ -169,19 +161,30 @@ def increment(client: Client, key: bytes, amount: int) -> int:
 
 
 def incr_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    """INCR of many keys that arrived together; None, with nothing done, if one holds no number."""
+    """INCR of many keys that arrived together; None, with nothing done, if one cannot be."""
     keyspace = client.keyspace
-    keys = [key for _, key in batch]
-    for key in set(keys):
-        old = keyspace.find(key)
-        if old is not None:
-            if type(old) is not bytes or len(old) > 18:
+    numbers: dict[bytes, int] = {}
+    replies = []
+    for _, key in batch:
+        number = numbers.get(key)
+        if number is None:
+            old = keyspace.find(key)
+            if old is None:
+                number = 0
+            elif type(old) is bytes and is_integer(old):
+                number = int(old)
+            else:
                 return None
-            try:
-                integer(old)
-            except NotInteger:
-                return None
-    return [increment(client, key, 1) for key in keys]
+        number += 1
+        if number > INT64_MAX:
+            return None
+        numbers[key] = number
+        replies.append(number)
+    for key, number in numbers.items():
+        keyspace.replace(key, b"%d" % number)
+    for _, key in batch:
+        keyspace.changed(key, b"incrby", STRING)
+    return replies
 
 
 @command(
