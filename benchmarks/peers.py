@@ -178,14 +178,19 @@ def start(name: str, words: Iterable[str], *directives: str) -> Iterator[Peer]:
         line = [w.replace("{port}", str(port)).replace("{folder}", folder) for w in words]
         log = Path(folder, "output")
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*line, *directives], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+            try:
+                process = subprocess.Popen(
+                    [*line, *directives], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+            except OSError as error:
+                raise Unavailable(f"{name} did not start: {error}") from None
         try:
             if not _answers(process, port):
-                tail = log.read_text(errors="replace")[-2000:]
-                raise Unavailable(f"{name} did not start: {shlex.join(line)}\n{tail}")
+                raise Unavailable(f"{name} did not start: {shlex.join(line)}")
             yield Peer(name, port, process.pid)
+        except Unavailable as error:
+            said = log.read_text(errors="replace")[-2000:]
+            raise Unavailable(f"{error}\n{name} said:\n{said}") from None
         finally:
             process.terminate()
             try:
