@@ -131,8 +131,8 @@ class Connection(asyncio.Protocol):
     def feed(self, data: bytes) -> bytes:
         """Run the commands in what was read; their replies, encoded."""
         client = self.client
-        now_ms = time_ns() // 1_000_000
-        client.last_ms = client.keyspace.now_ms = now_ms
+        now = time_ns()
+        client.last_ms = client.keyspace.now_ms = now // 1_000_000
         replies: list[bytes] = []
         self.replies = replies
         try:
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
             elif (
                 self.single and (words := parse_single(data)) and client.state != "unauthenticated"
             ):
-                execute(client, [words], replies)
+                execute(client, [words], replies, now)
             else:
                 self._run_batch(data, replies)
         except ProtocolError as error:
@@ -183,10 +183,10 @@ class Connection(asyncio.Protocol):
                 replies.append(done)
                 return
         if len(batch) <= SLICE:
-            execute(client, batch, replies)
+            execute(client, batch, replies, time_ns())
             return
         for start in range(0, len(batch), SLICE):
-            if not execute(client, batch[start : start + SLICE], replies):
+            if not execute(client, batch[start : start + SLICE], replies, time_ns()):
                 client.backlog += batch[start + SLICE :]
                 return
             if sum(map(len, replies)) > FULL:
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
             words = framer.next()
             if words is None:
                 break
-            execute(client, [words], replies)
+            execute(client, [words], replies, time_ns())
             if framer.authenticated and not framer.missing and len(framer) > SLICE:
                 # Past the command that was cut off the fast way is open again.
                 data = framer.take_rest()

@@ -7,7 +7,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -72,6 +73,12 @@ class Server:
         config.on_change(self._listen_elsewhere, "port", "bind")
         self._work = self.loop.create_task(self._run())
         return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """The TCP addresses that are listened on."""
+        names = [sock.getsockname() for sock in self._tcp]
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, *_ in names]
 
     async def __aexit__(
         self,
@@ -148,9 +155,44 @@ class Server:
             os.unlink(self.config.locate(self.config.unixsocket))
 
 
+@asynccontextmanager
+async def serve(
+    port: int = 0, host: str = "127.0.0.1", **settings: object
+) -> AsyncIterator[Server]:
+    """Run a server in this event loop: ``async with serve() as server: ... server.port``.
+
+    ``port`` 0 takes a free one.  ``settings`` are directives of redis.conf, with ``_`` for ``-``:
+    ``serve(maxmemory="100mb", appendonly="no")``.  Raises ConfigError, CannotListen.
+    """
+    config = Config()
+    words = ["--port", str(port), "--bind", host]
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    config.load_arguments(words)
+    config.check()
+    async with Server(config, any_port=not port) as server:
+        yield server
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop's, where that is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
 async def _serve(config: Config) -> int:
     """Run until a signal or SHUTDOWN; the exit status."""
-    server = Server(config)
+    try:
+        server = Server(config)
+    except ConfigError as error:
+        logs.warning("The configuration cannot be used", reason=error.reason)
+        return 1
 
     def stop(number: int) -> None:
         if server.stopped.is_set():
@@ -168,7 +210,7 @@ async def _serve(config: Config) -> int:
         logs.warning("Cannot listen", reason=str(error))
         return 1
     logs.running(server.port, config.dir, config.unixsocket)
-    logs.ready([f"port {server.port}"] if server.port else [], config.unixsocket)
+    logs.ready(server.addresses, config.unixsocket)
     systemd.notify_systemd("READY=1")
     # Nothing that exists now is garbage: spare the collector from looking at it.
     gc.collect()
@@ -182,14 +224,8 @@ async def _serve(config: Config) -> int:
 
 def run(config: Config) -> int:
     """Run the daemon in this process until it is told to stop; the exit status."""
-    try:
-        import uvloop
-
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
-    except ImportError:
-        loop_factory = None
     # The engine creates no reference cycles, so there is nothing to collect; with millions of
     # values a collection would stop the world for seconds.
     gc.disable()
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(config))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
 from distcache_server.blocking import Hold, Wait
+from distcache_server.config import ConfigError
 from distcache_server.errors import (
     CommandError,
     NotAllowedInMulti,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.engine import Engine
 
-NOTABLE_NS = 100_000
-"""Commands that took longer are looked at more closely: slow log, latency, size of the reply."""
 SMALLEST_AVERAGED_NS = 1_000_000
 """Below this slow log threshold every command is timed alone."""
 FULL = 1 << 20
@@ -171,6 +170,8 @@ def build(engine: Engine) -> dict[str, Table]:
             if not real or not averaged or (limited and command.flags & Flag.DENYOOM):
                 entry.run = None
             entries[command.key] = entries[command.key.lower()] = entry
+        for old, new in engine.config.rename_command:
+            _rename(entries, old.upper(), new)
         return entries
 
     return {
@@ -179,6 +180,18 @@ def build(engine: Engine) -> dict[str, Table]:
         "multi": table(queue, unless=Flag.INSTANT, never=refuse_in_multi),
         "subscribed": table(refuse_subscribed, unless=Flag.SUBSCRIBED),
     }
+
+
+def _rename(entries: Table, old: bytes, new: bytes) -> None:
+    """Give a command another name, or none (rename-command)."""
+    entry = entries.pop(old, None)
+    if entry is None:
+        raise ConfigError("No such command in rename-command")
+    del entries[old.lower()]
+    if new:
+        if new.upper() in entries:
+            raise ConfigError("Target command name already exists")
+        entries[new.upper()] = entries[new.lower()] = entry
 
 
 def _pausable(engine: Engine, command: Command) -> bool:
@@ -205,17 +218,15 @@ def install(engine: Engine) -> None:
 # Running
 
 
-def execute(client: Client, batch: list[Args], replies: list[bytes]) -> bool:
-    """Run commands in order, and append their encoded replies.
+def execute(client: Client, batch: list[Args], replies: list[bytes], started: int) -> bool:
+    """Run commands in order, and append their encoded replies; ``started`` is now, from time_ns.
 
     False where the rest has to wait, in the client's backlog: the client blocks, was put on hold,
     is to be closed, or has so many reply bytes that they are to be sent first.
     """
     engine = client.engine
-    slow = min(engine.slow_ns, NOTABLE_NS)
+    notable = engine.notable_ns
     rest = iter(batch)
-    append = replies.append
-    started = time_ns()
     for words in rest:
         entry = None
         try:
@@ -223,10 +234,10 @@ def execute(client: Client, batch: list[Args], replies: list[bytes]) -> bool:
             if not entry.least <= len(words) <= entry.most:
                 entry = misfit(client, entry, words)
             reply = entry.handler(client, words)
-            append(client.encoders[type(reply)](reply))
+            replies.append(client.encoders[type(reply)](reply))
         except CommandError as error:
             _failed(client, entry, error)
-            append(client.encoders[Wire](error.wire()))
+            replies.append(client.encoders[Wire](error.wire()))
             if isinstance(error, REFUSALS):
                 entry = None
         except Wait as wait:
@@ -246,7 +257,7 @@ def execute(client: Client, batch: list[Args], replies: list[bytes]) -> bool:
             stats.ns += elapsed
             square = elapsed * elapsed
             stats.histogram[(square * square).bit_length()] += 1
-            if elapsed > slow and _notable(client, entry, words, elapsed, replies):
+            if elapsed > notable and _notable(client, entry, words, elapsed, replies):
                 client.backlog = list(rest)
                 return not client.backlog
         if client.blocked is not None or client.close_after_reply:
@@ -263,7 +274,7 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     """
     engine = client.engine
     entry = client.table.get(batch[0][0])
-    if entry is None or entry.run is None:
+    if entry is None or entry.run is None or len(batch[0]) != entry.least:
         return None
     keyspace = client.keyspace
     before = keyspace.changes

@@ -24,6 +24,10 @@ REDIS_VERSION = "7.2.4"
 """The level of compatibility, which clients read from INFO and HELLO."""
 
 
+NOTABLE_NS = 100_000
+"""A reply that took longer may be a large one."""
+
+
 class Shutdown(Exception):
     """Raised by SHUTDOWN: stop the server; the client gets no reply."""
 
@@ -85,6 +89,8 @@ class Engine:
         self.slowlog = SlowLog(config.slowlog_max_len)
         self.slow_ns = 0
         """Commands that take longer get an entry in the slow log."""
+        self.notable_ns = 0
+        """Commands that take longer are looked at: slow log, latency, size of the reply."""
         self.tables: dict[str, Table] = {}
         """One table of commands per state of a client; see dispatch.py."""
         self.rebuild: Callable[[], None] = _nothing_to_rebuild
@@ -123,6 +129,7 @@ class Engine:
         def slowlog() -> None:
             micros = config.slowlog_log_slower_than
             self.slow_ns = micros * 1000 if micros >= 0 else 1 << 62
+            self.notable_ns = min(self.slow_ns, NOTABLE_NS)
             self.slowlog.resize(config.slowlog_max_len)
             self.rebuild()
 

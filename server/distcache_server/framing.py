@@ -17,6 +17,7 @@ import hiredis
 from distcache_server.arguments import Args
 from distcache_server.quoting import Unbalanced, split
 
+STAR = 0x2A
 MAX_LINE = 64 * 1024
 MAX_WORDS = 2**31 - 1
 MAX_WORDS_UNAUTHENTICATED = 10
@@ -89,7 +90,7 @@ class Framer:
             if self.at >= len(self.buffer):
                 self._forget_read()
                 return None
-            if self.buffer[self.at] != 0x2A:  # *
+            if self.buffer[self.at] != STAR:
                 words = self._inline()
                 if words != []:
                     return words
@@ -229,7 +230,7 @@ class Parser:
         data they stand, and joining the words fails if one of them is no bulk string.
         """
         if (
-            not data.startswith(b"*")
+            data[0] != STAR
             or _large_array(data)
             or b">" in data
             or b"~" in data
