@@ -1,16 +1,16 @@
 """Commands are declared once, beside their functions; everything else reads ``COMMANDS``.
 
-The usage line (``"EXPIRE key seconds [NX | XX | GT | LT]"``) gives name, arity and the arguments of
-COMMAND DOCS; the docstring's first line is the summary; group and flags give the ACL categories; the
-key specification serves COMMAND GETKEYS, and later access rules and cluster slots.
+The usage line (``"EXPIRE key seconds [NX | XX | GT | LT]"``) gives name, arity and the arguments
+of COMMAND DOCS; the docstring's first line is the summary; group and flags give the ACL categories;
+the key specification serves COMMAND GETKEYS, and later access rules and cluster slots.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from distcache_server.arguments import Args
@@ -22,6 +22,7 @@ Handler = Callable[["Client", Args], Any]
 H = TypeVar("H", bound=Handler)
 
 MANY = 1 << 62
+REDACTED = b"(redacted)"
 
 
 class Flag(enum.IntFlag):
@@ -41,21 +42,21 @@ class Flag(enum.IntFlag):
     ASKING = enum.auto()
     FAST = enum.auto()
     NO_AUTH = enum.auto()
-    MAY_REPLICATE = enum.auto()
+    MAY_REPLICATE = enum.auto()  # COMMAND INFO does not show it
+    NO_MANDATORY_KEYS = enum.auto()
     NO_ASYNC_LOADING = enum.auto()
     NO_MULTI = enum.auto()
     MOVABLEKEYS = enum.auto()
     ALLOW_BUSY = enum.auto()
-    DANGEROUS = enum.auto()
+    DANGEROUS = enum.auto()  # ours: stands for the ACL category alone
     INSTANT = enum.auto()  # ours: runs inside MULTI instead of being queued
     SUBSCRIBED = enum.auto()  # ours: allowed to a RESP2 client that is subscribed
 
     @property
     def names(self) -> list[str]:
-        """The names that Redis knows, in its order."""
-        return [
-            flag.name.lower() for flag in Flag if flag in self and flag not in _OURS and flag.name
-        ]
+        """The names that COMMAND INFO shows, in Redis's order."""
+        shown = self & ~_HIDDEN
+        return [flag.name.lower() for flag in Flag if flag in shown and flag.name]
 
 
 WRITE, READONLY, DENYOOM, ADMIN, PUBSUB = (
@@ -78,25 +79,27 @@ SKIP_SLOWLOG, FAST, NO_AUTH, MAY_REPLICATE = (
     Flag.NO_AUTH,
     Flag.MAY_REPLICATE,
 )
-NO_ASYNC_LOADING, NO_MULTI, MOVABLEKEYS, ALLOW_BUSY = (
+NO_ASYNC_LOADING, NO_MULTI, MOVABLEKEYS, ALLOW_BUSY, NO_MANDATORY_KEYS = (
     Flag.NO_ASYNC_LOADING,
     Flag.NO_MULTI,
     Flag.MOVABLEKEYS,
     Flag.ALLOW_BUSY,
+    Flag.NO_MANDATORY_KEYS,
 )
 DANGEROUS, INSTANT, SUBSCRIBED = Flag.DANGEROUS, Flag.INSTANT, Flag.SUBSCRIBED
 NO_FLAGS = Flag(0)
-_OURS = DANGEROUS | INSTANT | SUBSCRIBED
+_HIDDEN = MAY_REPLICATE | DANGEROUS | INSTANT | SUBSCRIBED
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Where keys stand among the words of a command: one key specification of COMMAND INFO.
 
-    The search begins at word ``first``, or behind the word ``keyword`` looked for from ``first`` on.
-    From there keys reach to ``last`` (relative; -1 is the last word, -2 the one before; with ``limit``
-    2 half of the rest) in steps of ``step``; or, with ``numkeys``, the word there is their number.
-    ``access`` lists Redis's flags: RO, RW, OW or RM, and what is done with the data.
+    The search begins at word ``first``, or behind the word ``keyword`` looked for from ``first``
+    on.  From there keys reach to ``last`` (relative; -1 is the last word, -2 the one before; with
+    ``limit`` 2 half of the rest) in steps of ``step``; or, with ``numkeys``, the word there is
+    their number.  ``access`` lists Redis's flags: RO, RW, OW or RM, and what is done with the data.
+    ``unknown`` keys stand where no rule finds them; then ``getkeys`` of the command does.
     """
 
     first: int = 1
@@ -110,12 +113,12 @@ class Keys:
 
     def __call__(self, access: str) -> Keys:
         """The same places with other access flags: ``ONE_KEY("OW INSERT")``."""
-        return Keys(
-            self.first, self.last, self.step, access, self.keyword, self.limit, self.numkeys
-        )
+        return replace(self, access=access)
 
     def positions(self, words: Args) -> list[int]:
         """Indexes of the words that are keys; empty where the command is malformed."""
+        if self.unknown:
+            return []
         start = self.first
         if self.keyword:
             sought = self.keyword.encode()
@@ -172,6 +175,8 @@ class Command:
     """Answers a run of equal commands of the least arity at once; the hot path's shortcut."""
     getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
     """Finds keys and their access flags where no specification can."""
+    secrets: Callable[[Args], Iterable[int]] | None = None
+    """Indexes of the words that MONITOR and SLOWLOG must not show."""
     subcommands: dict[str, Command] = field(default_factory=dict)
 
     @property
@@ -183,6 +188,18 @@ class Command:
     def key(self) -> bytes:
         """The name as it stands in the dispatch tables."""
         return self.name.upper().encode()
+
+    @property
+    def is_container(self) -> bool:
+        """Nothing but the common first word of its subcommands."""
+        return bool(self.subcommands) and self.least > 1
+
+    def shown(self, words: Args) -> Args:
+        """The words as other clients may see them."""
+        if self.secrets is None:
+            return words
+        hidden = set(self.secrets(words))
+        return [REDACTED if at in hidden else word for at, word in enumerate(words)]
 
     def find_keys(self, words: Args) -> list[tuple[int, str]]:
         """Index and access flags of every word that is a key, in order, without repetition."""
@@ -203,22 +220,22 @@ def least_words(usage: str) -> tuple[int, bool]:
     more = False
     counts = [0]
     alternatives: list[list[int]] = []
-    for token in _word.findall(usage):
-        if token in "[<":
-            depth += token == "["
+    for piece in _word.findall(usage):
+        if piece in "[<":
+            depth += piece == "["
             counts.append(0)
             alternatives.append([])
-        elif token == "|":
+        elif piece == "|":
             if alternatives:
                 alternatives[-1].append(counts[-1])
                 counts[-1] = 0
-        elif token in "]>":
+        elif piece in "]>":
             choice = min([*alternatives.pop(), counts.pop()])
-            if token == ">":
+            if piece == ">":
                 counts[-1] += choice
             else:
                 more = True
-        elif token == "...":
+        elif piece == "...":
             more = True
         else:
             counts[-1] += 1
@@ -240,6 +257,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         complexity: str = "O(1)",
         run: Callable[[Client, list[Args]], list[Any]] | None = None,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
+        secrets: Callable[[Args], Iterable[int]] | None = None,
         sub: bool = False,
     ) -> Callable[[H], H]:
         words = usage.split()
@@ -270,6 +288,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 tips=tuple(tips.split()),
                 run=run,
                 getkeys=getkeys,
+                secrets=secrets,
             )
             place = COMMANDS[words[0].lower()].subcommands if sub else COMMANDS
             last = path.split("|")[-1]
