@@ -169,7 +169,8 @@ class Connection(asyncio.Protocol):
         if rest:
             self._frame(rest)
         self.single = len(batch) == 1
-        self._run(batch, replies)
+        if batch:
+            self._run(batch, replies)
         if rest and self._may_run():
             # Tells at once when the rest can be no command.
             self._run_framed(replies)

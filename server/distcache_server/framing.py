@@ -239,21 +239,25 @@ class Parser:
         ):
             return None
         reader = self.reader
+        batch: list[Args] = []
+        whole = False
         try:
             reader.feed(data)
             reader.feed(_END)
             batch = list(iter(reader.gets, False))
-            if batch and type(batch[-1]) is bytes:
-                batch.pop()
-                b"".join(_flat(batch))
-                return (batch, b"") if all(batch) else None
-            # The end was taken for part of a command that is cut off: again, without it.
-            reader = hiredis.Reader()
-            self.reader = hiredis.Reader()
-            reader.feed(data)
-            batch = list(iter(reader.gets, False))
+            whole = bool(batch) and type(batch.pop()) is not list
+        except hiredis.ProtocolError:
+            pass
+        try:
+            if not whole:
+                # The end was taken for part of a command that is cut off: again, without it.
+                self.reader = hiredis.Reader()
+                reader = hiredis.Reader()
+                reader.feed(data)
+                batch = list(iter(reader.gets, False))
             b"".join(_flat(batch))
         except (hiredis.ProtocolError, TypeError):
-            self.reader = hiredis.Reader()
             return None
-        return (batch, data[encoded_length(batch) :]) if all(batch) else None
+        if not all(batch):
+            return None
+        return batch, b"" if whole else data[encoded_length(batch) :]
