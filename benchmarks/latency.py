@@ -1,6 +1,6 @@
 """Time to a reply beside a real redis-server: GET from one connection while others make trouble.
 
-    python -m benchmarks.latency             # about two minutes
+    python -m benchmarks.latency             # about three minutes
     python -m benchmarks.latency --quick     # a tenth of the keys
 
 One probing connection sends GET, waits for the reply, and sends the next. Meanwhile a process of
@@ -44,8 +44,8 @@ LATEST_EXPIRY_MS = 100.0
 
 STEADY_BLOCK = 10
 STEADY_PAUSE = 0.001
-EXPIRY_SPREAD = 5.0
-"""Over how many seconds the deadlines lie."""
+GRACE = 10.0
+"""How long keys are waited for that should have expired."""
 
 KEY = b"key:%012d"
 VALUE = b"v" * 100
@@ -64,6 +64,8 @@ class Settings:
     keys: int
     idle: int
     slow: int
+    spread: float
+    """Over how many seconds the deadlines lie."""
     seconds: float
     passes: int
 
@@ -118,8 +120,8 @@ def _settings(quick: bool) -> Settings:
         print(f"Only {room} open files are allowed: fewer idle connections", file=sys.stderr)
         idle = room
     if quick:
-        return Settings(KEYS // 10, idle, SLOW_READERS // 10, seconds=1.0, passes=2)
-    return Settings(KEYS, idle, SLOW_READERS, seconds=3.0, passes=3)
+        return Settings(KEYS // 10, idle, SLOW_READERS // 10, spread=2.0, seconds=1.0, passes=2)
+    return Settings(KEYS, idle, SLOW_READERS, spread=10.0, seconds=2.0, passes=3)
 
 
 def _alone(peer: Peer) -> None:
@@ -134,7 +136,8 @@ def _alone(peer: Peer) -> None:
 
 
 def _table(seen: dict[str, dict[str, list[Seen]]], settings: Settings) -> Table:
-    notes = [_lag(name, passes) for name, passes in seen["expired"].items()]
+    notes = ["The slowest reply while quiet is what the machine itself adds."]
+    notes += [_lag(name, passes) for name, passes in seen["expired"].items()]
     return Table(
         f"Microseconds to the reply of GET, {settings.keys:,} keys, {settings.idle:,} idle"
         f" connections, {settings.slow:,} slow readers",
@@ -302,8 +305,6 @@ def _expire(peer: Peer, settings: Settings) -> Seen:
     """All keys go within a few seconds, in the order in which they were set."""
     with Wire(peer.port) as wire:
         first, last = _fill_with_deadlines(wire, settings)
-        if time.time() > first:
-            raise peers.Unavailable(f"{peer.name} was too slow to get its keys before they expire")
         time.sleep(first - time.time())
         look, lag = first, 0.0
 
@@ -312,10 +313,10 @@ def _expire(peer: Peer, settings: Settings) -> Seen:
             if (now := time.time()) > look:
                 look = now + 0.01
                 left = wire.number(b"DBSIZE") - 1
-                oldest = last - left * EXPIRY_SPREAD / settings.keys
+                oldest = last - left * settings.spread / settings.keys
                 if left:
                     lag = max(lag, now - oldest)
-                return left > 0 and now < last + EXPIRY_SPREAD
+                return left > 0 and now < last + GRACE
             return True
 
         return Seen(_probe(peer, going), lag * 1000)
@@ -326,18 +327,21 @@ def _fill_with_deadlines(wire: Wire, settings: Settings) -> tuple[float, float]:
     wire.call(b"FLUSHALL")
     sample = settings.keys // 20
     began = time.monotonic()
-    wire.pour(_with_deadlines(range(sample), time.time() + 3600, settings.keys))
-    took = time.monotonic() - began
-    first = time.time() + 1 + took * 20 * 1.5
-    wire.pour(_with_deadlines(range(settings.keys), first, settings.keys))
-    wire.call(b"SET", PROBED, VALUE)
-    return first, first + EXPIRY_SPREAD
+    wire.pour(_with_deadlines(range(sample), time.time() + 3600, settings))
+    took = (time.monotonic() - began) * 20
+    for margin in (1.5, 3, 6):
+        first = time.time() + 1 + took * margin
+        wire.pour(_with_deadlines(range(settings.keys), first, settings))
+        if time.time() < first:
+            wire.call(b"SET", PROBED, VALUE)
+            return first, first + settings.spread
+    raise peers.Unavailable("the keys could not be set before they expired")
 
 
-def _with_deadlines(numbers: range, first: float, keys: int) -> Iterator[Block]:
+def _with_deadlines(numbers: range, first: float, settings: Settings) -> Iterator[Block]:
     """Blocks of SET in which the deadline moves on from block to block."""
     for start in range(0, len(numbers), 100):
-        deadline = b"%d" % ((first + start * EXPIRY_SPREAD / keys) * 1000)
+        deadline = b"%d" % ((first + start * settings.spread / settings.keys) * 1000)
         yield from blocks(
             template(b"SET", KEY, VALUE, b"PXAT", deadline), numbers[start : start + 100]
         )
