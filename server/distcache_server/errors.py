@@ -136,6 +136,10 @@ class IncrementOverflow(CommandError):
     text = b"ERR increment or decrement would overflow"
 
 
+class NotFinite(CommandError):
+    text = b"ERR increment would produce NaN or Infinity"
+
+
 class StringTooLong(CommandError):
     text = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
