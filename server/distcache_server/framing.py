@@ -10,7 +10,9 @@ reserve memory, and with a check after it that every word is a bulk string.
 from __future__ import annotations
 
 import re
+import secrets
 from itertools import chain
+from typing import Any
 
 import hiredis
 
@@ -177,8 +179,9 @@ CRLF = b"\r\n"
 _LENGTHS = {b"$%d" % n: n for n in range(512)}
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
-_END = b"+E\r\n"
-"""Fed to hiredis behind a batch: comes out as ``bytes`` if no command is cut off."""
+_TOKEN = secrets.token_hex(8).encode()
+_END = b"+%b\r\n" % _TOKEN
+"""Fed to hiredis behind a batch: comes out if no command is cut off.  No client can know it."""
 
 
 def encoded_length(batch: list[Args]) -> int:
@@ -244,8 +247,9 @@ class Parser:
         try:
             reader.feed(data)
             reader.feed(_END)
-            batch = list(iter(reader.gets, False))
-            whole = bool(batch) and type(batch.pop()) is not list
+            read: list[Any] = list(iter(reader.gets, False))
+            whole = bool(read) and read.pop() == _TOKEN
+            batch = read
         except hiredis.ProtocolError:
             pass
         try:
