@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 Encoder = Callable[[Any], bytes]
 Encoders = dict[type, Encoder]
 
-CRLF = b"\r\n"
 _INFINITY = float("inf")
 _INTEGRAL = 2.0**62
-HEADERS = [b"$%d\r\n" % n for n in range(1024)]
+SEPARATORS = [b"\r\n$%d\r\n" % n for n in range(1024)]
+"""What stands between a bulk string and the next one, by the length of that."""
 NUMBERS = [b":%d\r\n" % n for n in range(1024)]
 
 
@@ -39,6 +39,12 @@ class Status(bytes):
 
 class NullArray:
     """The null that RESP2 writes as ``*-1``; return the class itself."""
+
+
+class Bulks(list[bytes]):
+    """An array of nothing but bulk strings, which nobody needs to look through for other kinds."""
+
+    __slots__ = ()
 
 
 class SetReply(list[Any]):
@@ -111,10 +117,7 @@ def double(value: float) -> bytes:
         text += "0" * exponent
     elif exponent < 0 and (exponent > -7 or shown < 4):
         whole = len(text) + exponent
-        if whole <= 0:
-            text = "0." + "0" * -whole + text
-        else:
-            text = f"{text[:whole]}.{text[whole:]}"
+        text = f"{text[:whole]}.{text[whole:]}" if whole > 0 else f"0.{'0' * -whole}{text}"
     else:
         point = f".{text[1:]}" if len(text) > 1 else ""
         direction = "-" if exponent + len(text) - 1 < 0 else "+"
@@ -132,14 +135,23 @@ def encode_number(value: int) -> bytes:
 
 def encode_bulks(values: list[bytes]) -> bytes:
     """Bulk strings one after the other: in C where all are alike in length or short."""
-    lengths = set(map(len, values))
-    if len(lengths) == 1:
-        separator = b"\r\n$%d\r\n" % lengths.pop()
+    if not values:
+        return b""
+    length = len(values[0])
+    if len(values[-1]) == length and len(set(map(len, values))) == 1:
+        separator = b"\r\n$%d\r\n" % length
         return b"%b%b\r\n" % (separator[2:], separator.join(values))
-    if max(lengths, default=0) < 1024:
-        headers = map(HEADERS.__getitem__, map(len, values))
-        return b"".join(chain.from_iterable(zip(headers, values, repeat(CRLF), strict=False)))
-    return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
+    parts = [*values, *values]
+    try:
+        parts[::2] = [SEPARATORS[len(value)] for value in values]
+    except IndexError:
+        return b"".join([b"$%d\r\n%b\r\n" % (len(value), value) for value in values])
+    parts[1::2] = values
+    return b"%b\r\n" % b"".join(parts)[2:]
+
+
+def encode_array(values: Bulks) -> bytes:
+    return b"*%d\r\n%b" % (len(values), encode_bulks(values))
 
 
 class _Protocol:
@@ -153,6 +165,7 @@ class _Protocol:
             Status: lambda value: b"+%b\r\n" % value,
             list: self.array,
             tuple: self.array,
+            Bulks: encode_array,
             Replies: self.sequence,
         }
 
@@ -208,6 +221,7 @@ class _Resp3(_Protocol):
 
 RESP2: Encoders = _Resp2().table
 RESP3: Encoders = _Resp3().table
+ENCODERS = {2: RESP2, 3: RESP3}
 
 
 def encode_run(values: list[Any], encoders: Encoders) -> bytes:
