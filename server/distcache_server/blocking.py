@@ -7,14 +7,17 @@ makes one of the keys ready, the handler runs again, and may wait again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
 from distcache_server.errors import CommandError
+from distcache_server.reply import Wire
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.keyspace import Keyspace
+    from distcache_server.registry import Command
 
 Queue = dict["Client", None]
 """Clients that wait for a key, the longest waiting first."""
@@ -42,7 +45,10 @@ class Wait(Exception):
         self.timeout_ms = timeout_ms
         self.otherwise = otherwise
         self.words: Args = []
+        self.command: Command | None = None
         self.handler: Callable[[Client, Args], Any] | None = None
+        self.elapsed_ns = 0
+        """For how long the handler ran so far."""
         self.cancel: Cancel | None = None
 
 
@@ -56,6 +62,8 @@ class Blocking:
     def __init__(self, call_later: Callable[[float, Callable[[], None]], Cancel]) -> None:
         self._call_later = call_later
         self.clients: dict[Client, None] = {}
+        self.finished: Callable[[Client, Wait, CommandError | None], None] = _uncounted
+        """Told of each wait that has been answered."""
 
     def park(self, client: Client, wait: Wait) -> None:
         """Let the client wait; its later commands wait in its backlog."""
@@ -91,7 +99,18 @@ class Blocking:
 
     def answer(self, client: Client, reply: Any) -> None:
         """End a client's wait with a reply, then go on with its backlog."""
+        self._end(client, reply, None)
+
+    def fail(self, client: Client, error: CommandError) -> None:
+        """End a client's wait with an error."""
+        self._end(client, Wire(error.wire()), error)
+
+    def _end(self, client: Client, reply: Any, error: CommandError | None) -> None:
+        wait = client.blocked
+        if wait is None:
+            return
         self.forget(client)
+        self.finished(client, wait, error)
         client.send(client.encoders[type(reply)](reply))
         client.resume()
 
@@ -112,13 +131,18 @@ class Blocking:
 
     def _retry(self, client: Client, wait: Wait, handler: Callable[[Client, Args], Any]) -> None:
         client.keyspace.now_ms = max(client.keyspace.now_ms, client.engine.now_ms)
+        started = time_ns()
         try:
             reply = handler(client, wait.words)
         except Wait:
             return  # still parked, with its place in the queue and its timeout
         except CommandError as error:
-            self.forget(client)
-            client.send(error.wire())
-            client.resume()
+            wait.elapsed_ns += time_ns() - started
+            self.fail(client, error)
         else:
+            wait.elapsed_ns += time_ns() - started
             self.answer(client, reply)
+
+
+def _uncounted(_: Client, __: Wait, ___: CommandError | None) -> None:
+    """Nobody keeps statistics."""

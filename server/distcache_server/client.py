@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.reply import RESP2, Encoders
+from distcache_server.reply import ENCODERS, RESP2, Encoder, Encoders, Push, Replies
 
 if TYPE_CHECKING:
     from distcache_server.blocking import Wait
@@ -15,14 +15,33 @@ if TYPE_CHECKING:
     from distcache_server.lookup import Table
 
 
-class _Silence(dict[type, Callable[[Any], bytes]]):
-    """Encoders of a client that asked for no replies."""
-
-    def __missing__(self, _: type) -> Callable[[Any], bytes]:
-        return lambda _: b""
+CLIENT_BYTES = 6000
+"""What a client takes besides its buffers: transport, parser, the object itself."""
 
 
-SILENCE: Encoders = _Silence()
+class _Silence(Encoders):
+    """Encoders of a client that asked for no replies: to the next ``commands``, or to any (0).
+
+    What it subscribed to still reaches it.
+    """
+
+    def __init__(self, client: Client, commands: int) -> None:
+        super().__init__()
+        self.client = client
+        self.left = commands
+
+    def __missing__(self, _: type) -> Encoder:
+        if self.left:
+            self.left -= 1
+            if not self.left:
+                self.client.answer_again()
+        return self.encode
+
+    def encode(self, reply: Any) -> bytes:
+        if type(reply) is not Replies:
+            return b""
+        encode = ENCODERS[self.client.protocol][Push]
+        return b"".join([encode(message) for message in reply if type(message) is Push])
 
 
 class Client:
@@ -34,6 +53,7 @@ class Client:
         "blocked",
         "channels",
         "close_after_reply",
+        "commands",
         "conflict",
         "created_ms",
         "descriptor",
@@ -60,10 +80,10 @@ class Client:
         "protocol",
         "queue",
         "queued_bytes",
-        "reply_mode",
         "resume",
         "send",
         "shard_channels",
+        "silent",
         "soft_since_ms",
         "state",
         "table",
@@ -80,7 +100,8 @@ class Client:
         self.table: Table = engine.tables["normal"]
         self.protocol = 2
         self.encoders = RESP2
-        self.reply_mode = "on"
+        self.silent = False
+        """CLIENT REPLY: the next reply, or all of them, are not wanted."""
 
         self.address = ""
         self.local_address = ""
@@ -93,6 +114,8 @@ class Client:
         self.created_ms = engine.now_ms
         self.last_ms = engine.now_ms
         self.last_command = "NULL"
+        self.commands = 0
+        """Commands that were answered."""
         self.net_in = 0
         self.net_out = 0
         self.no_evict = False
@@ -137,9 +160,43 @@ class Client:
 
     def usual_state(self) -> str:
         """The state outside MULTI: a RESP2 client that is subscribed may do little else."""
+        if self.monitoring:
+            return "monitoring"
         if self.protocol == 2 and self.subscriptions:
             return "subscribed"
         return "normal"
+
+    def speak(self, protocol: int) -> None:
+        """Encode replies for this version of RESP."""
+        self.protocol = protocol
+        if not self.silent:
+            self.encoders = ENCODERS[protocol]
+
+    def stop_answering(self, commands: int = 0) -> None:
+        """Send no replies, to the next commands or until `answer_again`."""
+        self.silent = True
+        self.encoders = _Silence(self, commands)
+
+    def answer_again(self) -> None:
+        """Send replies."""
+        self.silent = False
+        self.encoders = ENCODERS[self.protocol]
+
+    @property
+    def kind(self) -> str:
+        """The class that limits of the output buffer and CLIENT KILL go by."""
+        return "pubsub" if self.subscriptions else "normal"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client runs on this machine."""
+        return self.unix or self.address.startswith(("127.", "[::1]", "[::ffff:127."))
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that the client takes, with its buffers and its transaction."""
+        query, output = self.memory()
+        return CLIENT_BYTES + query + output + self.queued_bytes
 
     @property
     def subscriptions(self) -> int:
@@ -147,7 +204,7 @@ class Client:
 
     def push(self, message: Any) -> None:
         """Send an out-of-band message, encoded for this client's protocol."""
-        self.send(self.encoders[type(message)](message))
+        self.send(ENCODERS[self.protocol][type(message)](message))
 
     def database(self, index: int) -> Keyspace:
         """Another database, its clock set to that of this client's batch."""

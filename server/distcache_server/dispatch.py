@@ -21,11 +21,14 @@ from distcache_server.errors import (
     NotAllowedInMulti,
     NotAuthenticated,
     NotInThisContext,
+    NotWhileMonitoring,
     OutOfMemory,
 )
-from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling
+from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
+from distcache_server.monitoring import show
 from distcache_server.registry import (
     COMMANDS,
+    MAY_WRITE,
     NO_FLAGS,
     Command,
     Flag,
@@ -99,20 +102,34 @@ def evict_first(engine: Engine, handler: Handler) -> Handler:
     return run
 
 
-def monitored(engine: Engine, handler: Handler) -> Handler:
-    """Show a command to the clients in MONITOR before it runs."""
+def monitored(command: Command, handler: Handler) -> Handler:
+    """Show a command to the clients in MONITOR once it has run, for the first time if it blocks."""
 
     def run(client: Client, words: Args) -> Any:
-        engine.show_monitors(client, words)
-        return handler(client, words)
+        try:
+            reply = handler(client, words)
+        except Wait as wait:
+            wait.handler = handler
+            show(client, command.shown(words))
+            raise
+        except CommandError:
+            show(client, command.shown(words))
+            raise
+        show(client, command.shown(words))
+        return reply
 
     return run
 
 
-def held(client: Client, _: Args) -> Any:
-    """CLIENT PAUSE: put the command back until the pause is over."""
-    client.engine.held[client] = None
-    raise Hold
+def paused(engine: Engine, handler: Handler) -> Handler:
+    """CLIENT PAUSE: put the command back until the pause is over; a transaction is not torn."""
+
+    def run(client: Client, words: Args) -> Any:
+        if not engine.in_transaction:
+            engine.pause.hold(client)
+        return handler(client, words)
+
+    return run
 
 
 def refuse_unauthenticated(_: Client, __: Args) -> Any:
@@ -121,6 +138,10 @@ def refuse_unauthenticated(_: Client, __: Args) -> Any:
 
 def refuse_subscribed(_: Client, words: Args) -> Any:
     raise NotInThisContext(words[0].lower())
+
+
+def refuse_monitor(_: Client, __: Args) -> Any:
+    raise NotWhileMonitoring
 
 
 def refuse_in_multi(_: Client, __: Args) -> Any:
@@ -136,38 +157,47 @@ def queue(client: Client, words: Args) -> Any:
 
 def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
-    paused = engine.paused_until_ms > 0
-    limited = engine.config.maxmemory > 0
-    averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and not engine.monitors and not paused
+    pausing = engine.pause.until_ms > 0
+    writes_only = engine.pause.writes_only
+    # Nothing is evicted during a pause.
+    limited = engine.config.maxmemory > 0 and not pausing
+    averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and not engine.monitors
 
-    def usual(command: Command) -> Handler:
+    def usual(command: Command) -> tuple[Handler, bool]:
+        """What runs a command where nothing speaks against it, and whether it waits for a pause."""
         handler = command.handler
         flags = command.flags
         if flags & Flag.WRITE:
             handler = logged(engine, handler)
+        if engine.monitors and not flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
+            handler = monitored(command, handler)
         if limited:
             handler = (within_memory if flags & Flag.DENYOOM else evict_first)(engine, handler)
-        if engine.monitors and not flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
-            handler = monitored(engine, handler)
-        if paused and _pausable(engine, command):
-            handler = held
-        return handler
+        waits = pausing and bool(flags & MAY_WRITE if writes_only else ~flags & Flag.UNPAUSABLE)
+        return (paused(engine, handler), True) if waits else (handler, False)
 
     def table(
-        refuse: Handler | None = None, unless: Flag = NO_FLAGS, never: Handler | None = None
+        refuse: Handler | None = None,
+        unless: Flag = NO_FLAGS,
+        never: Handler | None = None,
+        only: Flag = NO_FLAGS,
     ) -> Table:
         entries: Table = {}
         for command in every_command():
-            handler = usual(command)
+            handler, waits = usual(command)
+            real = True
             if never is not None and command.flags & Flag.NO_MULTI:
-                handler = never
-            elif refuse is not None and not command.flags & unless:
-                handler = refuse
+                handler, real = never, False
+            elif refuse is queue and waits:
+                pass  # a write waits before it is queued, as it would before it runs
+            elif refuse is not None and (
+                command.flags & only if only else not command.flags & unless
+            ):
+                handler, real = refuse, False
             # A command that is only refused or queued does not count as called.
-            real = handler not in (refuse, never, held)
             stats = engine.stats.setdefault(command.name, Stats()) if real else Stats()
             entry = Entry(command, handler, stats)
-            if not real or not averaged or (limited and command.flags & Flag.DENYOOM):
+            if not real or waits or not averaged or (limited and command.flags & Flag.DENYOOM):
                 entry.run = None
             entries[command.key] = entries[command.key.lower()] = entry
         for old, new in engine.config.rename_command:
@@ -179,6 +209,7 @@ def build(engine: Engine) -> dict[str, Table]:
         "unauthenticated": table(refuse_unauthenticated, unless=Flag.NO_AUTH),
         "multi": table(queue, unless=Flag.INSTANT, never=refuse_in_multi),
         "subscribed": table(refuse_subscribed, unless=Flag.SUBSCRIBED),
+        "monitoring": table(refuse_monitor, only=MAY_WRITE | Flag.READONLY),
     }
 
 
@@ -194,15 +225,6 @@ def _rename(entries: Table, old: bytes, new: bytes) -> None:
         entries[new.upper()] = entries[new.lower()] = entry
 
 
-def _pausable(engine: Engine, command: Command) -> bool:
-    """Whether CLIENT PAUSE holds the command: all, or those that write or may."""
-    if command.name in ("client|pause", "client|unpause") or command.flags & Flag.ADMIN:
-        return False
-    if engine.paused_writes_only:
-        return bool(command.flags & (Flag.WRITE | Flag.MAY_REPLICATE))
-    return True
-
-
 def install(engine: Engine) -> None:
     """Build an engine's tables, and again whenever its situation changes."""
 
@@ -212,6 +234,7 @@ def install(engine: Engine) -> None:
             client.enter(client.state)
 
     engine.rebuild = rebuild
+    engine.blocking.finished = unblocked
     rebuild()
 
 
@@ -226,6 +249,7 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
     """
     engine = client.engine
     notable = engine.notable_ns
+    client.commands += len(batch)
     rest = iter(batch)
     for words in rest:
         entry = None
@@ -236,18 +260,21 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             reply = entry.handler(client, words)
             replies.append(client.encoders[type(reply)](reply))
         except CommandError as error:
-            _failed(client, entry, error)
+            entry = _failed(client, entry, words, error)
             replies.append(client.encoders[Wire](error.wire()))
-            if isinstance(error, REFUSALS):
-                entry = None
         except Wait as wait:
             assert entry is not None
             wait.words = words
-            wait.handler = entry.handler
+            wait.command = entry.command
+            wait.handler = wait.handler or entry.handler
+            wait.elapsed_ns = time_ns() - started
             engine.blocking.park(client, wait)
+            client.last_command = entry.command.name
+            return _stopped(client, list(rest), 1)
         except Hold:
-            client.backlog = [words, *rest]
-            return False
+            assert entry is not None
+            client.last_command = entry.command.name
+            return _stopped(client, [words, *rest], 0)
         # The bookkeeping of Stats.add, spelled out.
         now = time_ns()
         elapsed = now - started
@@ -257,14 +284,37 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             stats.ns += elapsed
             square = elapsed * elapsed
             stats.histogram[(square * square).bit_length()] += 1
-            if elapsed > notable and _notable(client, entry, words, elapsed, replies):
-                client.backlog = list(rest)
-                return not client.backlog
-        if client.blocked is not None or client.close_after_reply:
-            client.backlog = list(rest)
-            return False
-    client.last_command = entry.command.name if entry is not None else client.last_command
+            if elapsed > notable:
+                engine.note_slow(client, entry.command, words, elapsed)
+                if sum(map(len, replies)) > FULL:
+                    client.last_command = entry.command.name
+                    return _stopped(client, list(rest), 0)
+        if client.close_after_reply:
+            return _stopped(client, list(rest), 0)
+    if entry is not None:
+        client.last_command = entry.command.name
     return True
+
+
+def _stopped(client: Client, rest: list[Args], blocked: int) -> bool:
+    """Keep the rest of a batch for later; True where there is none and nothing blocks."""
+    client.backlog = rest
+    client.commands -= len(rest) + blocked
+    return not rest and not blocked
+
+
+def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
+    """Count a command that blocked, now that it has been answered: not the time it waited."""
+    engine, command = client.engine, wait.command
+    assert command is not None
+    client.commands += 1
+    stats = engine.stats[command.name]
+    stats.add(1, wait.elapsed_ns)
+    if error is not None:
+        engine.counters.errors[error.code] += 1
+        stats.failed += 1
+    if wait.elapsed_ns > engine.notable_ns:
+        engine.note_slow(client, command, wait.words, wait.elapsed_ns)
 
 
 def execute_run(client: Client, batch: list[Args]) -> bytes | None:
@@ -274,7 +324,7 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     """
     engine = client.engine
     entry = client.table.get(batch[0][0])
-    if entry is None or entry.run is None or len(batch[0]) != entry.least:
+    if entry is None or entry.run is None or len(batch[0]) != entry.least or client.silent:
         return None
     keyspace = client.keyspace
     before = keyspace.changes
@@ -283,6 +333,7 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)
+    client.commands += len(values)
     if keyspace.changes != before:
         if engine.log is not None:
             for words in batch:
@@ -293,24 +344,20 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     return encode_run(values, client.encoders)
 
 
-def _failed(client: Client, entry: Entry | None, error: CommandError) -> None:
-    """Count an error reply; a command that could not be queued spoils its transaction."""
+def _failed(client: Client, entry: Entry | None, words: Args, error: CommandError) -> Entry | None:
+    """Count an error reply; the entry, where the command ran at all.
+
+    A command that could not be queued spoils its transaction.
+    """
     engine = client.engine
     engine.counters.errors[error.code] += 1
-    if entry is not None:
-        stats = engine.stats[entry.command.name]
-        if isinstance(error, REFUSALS):
-            stats.rejected += 1
-        else:
-            stats.failed += 1
-    if client.state == "multi" and (entry is None or isinstance(error, REFUSALS)):
+    if not isinstance(error, REFUSALS):
+        assert entry is not None
+        entry.stats.failed += 1
+        return entry
+    command = refused(entry, words)
+    if command is not None:
+        engine.stats[command.name].rejected += 1
+    if client.state == "multi":
         client.failed = True
-
-
-def _notable(client: Client, entry: Entry, words: Args, elapsed: int, replies: list[bytes]) -> bool:
-    """A command took long: slow log and latency; True where its replies fill the buffer."""
-    engine = client.engine
-    if elapsed > engine.slow_ns and not entry.command.flags & Flag.SKIP_SLOWLOG:
-        now_s = engine.now_ms // 1000
-        engine.slowlog.add(now_s, elapsed // 1000, words, client.address, client.name)
-    return sum(map(len, replies)) > FULL
+    return None

@@ -12,7 +12,10 @@ from distcache_server.arguments import Args
 from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
 from distcache_server.keyspace import Keyspace, Limits
+from distcache_server.latency import Latency
+from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
+from distcache_server.registry import Command, Flag
 from distcache_server.stats import Counters, SlowLog, Stats
 
 if TYPE_CHECKING:
@@ -70,10 +73,7 @@ class Engine:
         self.clients: OrderedDict[int, Client] = OrderedDict()
         self.next_client = 1
         self.monitors: dict[Client, None] = {}
-        self.held: dict[Client, None] = {}
-        """Clients whose next command waits for the end of CLIENT PAUSE."""
-        self.paused_until_ms = 0
-        self.paused_writes_only = False
+        self.pause = Pause(call_later, self._pause_changed)
         self.in_transaction = False
         self.active_expiry = True
         """Keys are removed when their deadline comes, not only when somebody asks for them."""
@@ -81,7 +81,6 @@ class Engine:
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
         self.make_room: Callable[[], bool] = _plenty
         """Evict until maxmemory is kept; False where that is not possible."""
-        self.show_monitors: Callable[[Client, Args], None] = _nobody_watches
 
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""
@@ -91,6 +90,7 @@ class Engine:
         """Commands that take longer get an entry in the slow log."""
         self.notable_ns = 0
         """Commands that take longer are looked at: slow log, latency, size of the reply."""
+        self.latency = Latency()
         self.tables: dict[str, Table] = {}
         """One table of commands per state of a client; see dispatch.py."""
         self.rebuild: Callable[[], None] = _nothing_to_rebuild
@@ -133,6 +133,15 @@ class Engine:
             self.slowlog.resize(config.slowlog_max_len)
             self.rebuild()
 
+        def latency() -> None:
+            self.latency.threshold_ms = config.latency_monitor_threshold
+
+        def password() -> None:
+            if not config.requirepass:
+                for client in self.clients.values():
+                    if client.state == "unauthenticated":
+                        client.enter("normal")
+
         for apply, names in (
             (
                 limits,
@@ -150,6 +159,8 @@ class Engine:
             ),
             (notifications, ("notify-keyspace-events",)),
             (slowlog, ("slowlog-log-slower-than", "slowlog-max-len")),
+            (latency, ("latency-monitor-threshold",)),
+            (password, ("requirepass",)),
         ):
             apply()
             config.on_change(apply, *names)
@@ -157,14 +168,41 @@ class Engine:
     def total_changes(self) -> int:
         return sum(keyspace.changes for keyspace in self.databases)
 
+    def _pause_changed(self) -> None:
+        """While writes wait, no key goes by its deadline; it is hidden all the same."""
+        for keyspace in self.databases:
+            keyspace.frozen = self.pause.until_ms > 0
+        self.rebuild()
+
+    def note_slow(self, client: Client, command: Command, words: Args, elapsed_ns: int) -> None:
+        """A command took longer than ``notable_ns``: slow log and latency."""
+        now_ms = self.now_ms
+        if elapsed_ns > self.slow_ns and not command.flags & Flag.SKIP_SLOWLOG:
+            shown = command.shown(words)
+            self.slowlog.add(now_ms // 1000, elapsed_ns // 1000, shown, client.address, client.name)
+        event = "fast-command" if command.flags & Flag.FAST else "command"
+        self.latency.note(event, now_ms, elapsed_ns)
+
+    def monitor(self, client: Client) -> None:
+        """Show the client every command from now on."""
+        client.monitoring = True
+        self.monitors[client] = None
+        self.rebuild()
+
+    def stop_monitoring(self, client: Client) -> None:
+        """Show it none any more."""
+        client.monitoring = False
+        if client in self.monitors:
+            del self.monitors[client]
+            self.rebuild()
+
     def forget(self, client: Client) -> None:
         """A client is gone: it waits for nothing, watches nothing, listens to nothing."""
         self.blocking.forget(client)
         self.pubsub.forget(client)
         self.unwatch(client)
-        self.held.pop(client, None)
-        if self.monitors.pop(client, self) is None:
-            self.rebuild()
+        self.pause.forget(client)
+        self.stop_monitoring(client)
         self.clients.pop(client.id, None)
 
     def watch(self, client: Client, keyspace: Keyspace, key: bytes) -> None:
@@ -189,10 +227,6 @@ class Engine:
 def _plenty() -> bool:
     """No limit on memory."""
     return True
-
-
-def _nobody_watches(_: Client, __: Args) -> None:
-    """No client is in MONITOR."""
 
 
 def _nothing_to_rebuild() -> None:

@@ -101,6 +101,20 @@ class NotInThisContext(CommandError):
     )
 
 
+class NotWhileMonitoring(CommandError):
+    """Redis counts clients in MONITOR as replicas; hence the text."""
+
+    text = b"ERR Replica can't interact with the keyspace"
+
+
+class DebugNotAllowed(CommandError):
+    text = (
+        b'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local",'
+        b" you can run it from a local connection, otherwise you need to set this option in the"
+        b" configuration file, and then restart the server."
+    )
+
+
 class MaxClients(CommandError):
     text = b"ERR max number of clients reached"
 

@@ -33,7 +33,8 @@ class Sweeper:
         end = perf_counter_ns() + STEP_NS
         more = False
         for keyspace in self.engine.databases:
-            if self.engine.active_expiry and (keyspace.wheel.slots or keyspace.field_wheel.slots):
+            due = keyspace.wheel.slots or keyspace.field_wheel.slots
+            if due and self.engine.active_expiry and not keyspace.frozen:
                 keyspace.now_ms = now_ms
                 more |= expire(keyspace, end)
             if keyspace.graveyard:

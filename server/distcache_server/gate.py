@@ -48,7 +48,7 @@ class Gate:
         refusal: type[Denied | MaxClients] | None = None
         if len(engine.clients) > config.maxclients:
             refusal = MaxClients
-        elif config.protected_mode and not config.requirepass and not _is_local(client):
+        elif config.protected_mode and not config.requirepass and not client.is_local:
             refusal = Denied
         if refusal is not None:
             engine.counters.connections_rejected += 1
@@ -58,23 +58,21 @@ class Gate:
             client.enter("unauthenticated")
         logs.verbose("Accepted", address=client.address, id=client.id)
 
-    def check_output(self, connection: Connection, size: int) -> None:
+    def check_output(self, client: Client) -> None:
         """Close a client whose unsent replies pass a limit of its class."""
-        client, config = connection.client, self.engine.config
-        limits = config.client_output_buffer_limit
+        limits = self.engine.config.client_output_buffer_limit
         limit = limits.pubsub if client.subscriptions else limits.normal
-        over_soft = bool(limit.soft and size > limit.soft)
-        if not over_soft:
+        size = client.memory()[1]
+        now_ms = self.engine.now_ms
+        if not limit.soft or size <= limit.soft:
             client.soft_since_ms = 0
         elif not client.soft_since_ms:
-            client.soft_since_ms = self.engine.now_ms
-        held_for_ms = self.engine.now_ms - client.soft_since_ms if over_soft else 0
-        unread = client.state == "unauthenticated" and size > UNAUTHENTICATED_OUTPUT
-        if (
-            unread
-            or (limit.hard and size > limit.hard)
-            or (over_soft and held_for_ms > limit.soft_seconds * 1000)
-        ):
+            client.soft_since_ms = now_ms
+        too_long = (
+            client.soft_since_ms and now_ms - client.soft_since_ms > limit.soft_seconds * 1000
+        )
+        stranger = client.state == "unauthenticated" and size > UNAUTHENTICATED_OUTPUT
+        if too_long or stranger or (limit.hard and size > limit.hard):
             self.engine.counters.output_limit_disconnections += 1
             self.rarely.warning(
                 "output",
@@ -83,7 +81,7 @@ class Gate:
                 address=client.address,
                 unsent=size,
             )
-            connection.kill()
+            client.kill()
 
     def abuse(self, event: str, client: Client) -> None:
         """Say that somebody speaks another protocol to us, at most once a minute."""
@@ -94,6 +92,8 @@ class Gate:
         engine, config = self.engine, self.engine.config
         clients = engine.clients
         now_ms = engine.now_ms
+        for client in [client for client in clients.values() if client.soft_since_ms]:
+            self.check_output(client)
         if config.timeout:
             oldest = now_ms - config.timeout * 1000
             for client in list(clients.values()):
@@ -105,7 +105,7 @@ class Gate:
             self._evict_clients(most)
 
     def _evict_clients(self, limit: int) -> None:
-        sizes = {client: memory_of(client) for client in self.engine.clients.values()}
+        sizes = {client: client.footprint for client in self.engine.clients.values()}
         total = sum(sizes.values())
         for client in sorted(sizes, key=sizes.__getitem__, reverse=True):
             if total <= limit:
@@ -119,14 +119,6 @@ class Gate:
 
 UNAUTHENTICATED_OUTPUT = 1024
 """Unsent bytes that a client without a password may leave lying."""
-CLIENT_BYTES = 6000
-"""What a connection takes besides its buffers: transport, parser, client."""
-
-
-def memory_of(client: Client) -> int:
-    """Bytes that a client takes, with its buffers and its transaction."""
-    query, output = client.memory()
-    return CLIENT_BYTES + query + output + client.queued_bytes
 
 
 def _shown(name: tuple[str, int]) -> tuple[str, int]:
@@ -138,10 +130,6 @@ def _address(sock: socket.socket) -> str:
     with suppress(OSError):
         return "{}:{}".format(*_shown(sock.getpeername()))
     return "?:0"
-
-
-def _is_local(client: Client) -> bool:
-    return client.unix or client.address.startswith(("127.", "[::1]", "[::ffff:127."))
 
 
 def _keep_alive(sock: socket.socket, seconds: int) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from distcache_server import events
 from distcache_server.errors import WrongType
+from distcache_server.types.buffer import Buffer
 from distcache_server.types.table import Table
 from distcache_server.types.wheel import SHIFT, Wheel
 
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
 
 Value = Any
-"""``bytes`` for strings, else one of the classes in ``types``."""
+"""``bytes`` or Buffer for strings, else one of the classes in ``types``."""
 T = TypeVar("T")
 
 LARGE = 256
 """Values with more entries than this are freed a little at a time."""
+TRIES = 100
+"""Where keys past their deadlines stay, a random one is sought no more often than this."""
 
 
 class Ledger(Protocol):
@@ -72,6 +75,7 @@ class Keyspace:
         "deadlines",
         "expired",
         "field_wheel",
+        "frozen",
         "graveyard",
         "groups",
         "hits",
@@ -119,6 +123,8 @@ class Keyspace:
         """Told of each key that went by deadline or eviction, which no command logs."""
         self.observed = False
         """Anybody above wants to hear of changes."""
+        self.frozen = False
+        """Keys past their deadlines are hidden but stay: nothing may change during CLIENT PAUSE."""
         self.special = False
         """A read has more to do than to look: deadlines, access times, key groups, misses."""
 
@@ -184,6 +190,19 @@ class Keyspace:
         table = self.values
         return table.parts[hash(key) & table.mask].get(key)
 
+    def look(self, key: bytes) -> Value | None:
+        """``read``, but no access: the time a key is idle goes on (EXISTS, TYPE, TTL)."""
+        if self.ledger is None:
+            return self.read(key)
+        value = self.peek(key)
+        if value is None:
+            self.misses += 1
+            if self.notify is not None:
+                self.notify(self.index, events.MISSED, b"keymiss", key)
+        else:
+            self.hits += 1
+        return value
+
     def peek(self, key: bytes) -> Value | None:
         """The value, or None, without a trace (OBJECT, SCAN TYPE)."""
         if self.deadlines.count and self._lapsed(key):
@@ -195,12 +214,26 @@ class Keyspace:
         value = self.read(key)
         if value is None or type(value) is kind:
             return value
+        if kind is bytes and type(value) is Buffer:
+            return _copied(value)
         raise WrongType
 
     def find_as(self, key: bytes, kind: type[T]) -> T | None:
         """``find``, where the value is of one class; WrongType if it is another."""
         value = self.find(key)
         if value is None or type(value) is kind:
+            return value
+        if kind is bytes and type(value) is Buffer:
+            return _copied(value)
+        raise WrongType
+
+    def find_buffer(self, key: bytes) -> Buffer | None:
+        """``find``, for a string that is to be changed in place; WrongType for anything else."""
+        value = self.find(key)
+        if type(value) is bytes:
+            value = Buffer(value)
+            self.replace(key, value)
+        if value is None or type(value) is Buffer:
             return value
         raise WrongType
 
@@ -217,10 +250,14 @@ class Keyspace:
 
     def random_key(self) -> bytes | None:
         """A key at random that is not past its deadline."""
+        tries = 0
         while self.values.count:
             key = self.values.random_key()
             if not self._lapsed(key):
                 return key
+            tries += self.frozen
+            if tries == TRIES:
+                break
         return None
 
     # Writing
@@ -276,6 +313,16 @@ class Keyspace:
         if self.ledger is not None:
             self.ledger.forget(key)
         return True
+
+    def take(self, key: bytes) -> Value | None:
+        """``remove``, for a value that goes on to live under another key; None if there is none."""
+        if self.find(key) is None:
+            return None
+        if self.deadlines.count:
+            self.persist(key)
+        if self.ledger is not None:
+            self.ledger.forget(key)
+        return self.values.pop(key)
 
     def _bury(self, value: Value) -> None:
         """Leave a large value to be freed later, a little at a time."""
@@ -339,11 +386,12 @@ class Keyspace:
         return True
 
     def _lapsed(self, key: bytes) -> bool:
-        """Remove the key if its deadline has come; True if so."""
+        """Whether the key's deadline has come; if so it is removed."""
         deadline = self.deadlines.get(key)
         if deadline is None or deadline > self.now_ms:
             return False
-        self.lapse(key)
+        if not self.frozen:
+            self.lapse(key)
         return True
 
     def lapse(self, key: bytes) -> None:
@@ -370,3 +418,8 @@ class Keyspace:
         if self.ledger is not None:
             self.ledger.clear()
         self.arrange()
+
+
+def _copied(value: Buffer) -> Any:
+    """The bytes of a string that changes, for who only reads strings."""
+    return bytes(value)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from distcache_server.arguments import Args
 from distcache_server.errors import (
+    DebugNotAllowed,
     NotAllowedInMulti,
     NotAuthenticated,
     NotInThisContext,
+    NotWhileMonitoring,
     OutOfMemory,
     UnknownCommand,
     UnknownSubcommand,
@@ -20,7 +22,17 @@ from distcache_server.stats import Stats
 if TYPE_CHECKING:
     from distcache_server.client import Client
 
-REFUSALS = (WrongArity, NotAuthenticated, OutOfMemory, NotInThisContext, NotAllowedInMulti)
+REFUSALS = (
+    UnknownCommand,
+    UnknownSubcommand,
+    WrongArity,
+    NotAuthenticated,
+    OutOfMemory,
+    NotInThisContext,
+    NotWhileMonitoring,
+    NotAllowedInMulti,
+    DebugNotAllowed,
+)
 """Errors that keep a command from running at all."""
 
 
@@ -61,6 +73,8 @@ def misfit(client: Client, entry: Entry, words: Args) -> Entry:
     """The subcommand's entry where there are some; else the number of words is wrong."""
     command = entry.command
     if not command.subcommands or len(words) < 2:
+        if len(words) == command.least:
+            return entry  # COMMAND alone
         raise WrongArity(command.name.encode())
     found = client.table.get(b"%b|%b" % (command.key, words[1].upper()))
     if found is None:
@@ -76,3 +90,11 @@ def find(client: Client, words: Args) -> Entry:
     if not entry.least <= len(words) <= entry.most:
         entry = misfit(client, entry, words)
     return entry
+
+
+def refused(entry: Entry | None, words: Args) -> Command | None:
+    """The command that a refusal counts for: a subcommand where the words name one."""
+    if entry is None or not entry.command.subcommands:
+        return entry.command if entry is not None else None
+    sub = words[1].lower().decode("latin-1") if len(words) > 1 else ""
+    return entry.command.subcommands.get(sub)

@@ -51,6 +51,7 @@ class Flag(enum.IntFlag):
     DANGEROUS = enum.auto()  # ours: stands for the ACL category alone
     INSTANT = enum.auto()  # ours: runs inside MULTI instead of being queued
     SUBSCRIBED = enum.auto()  # ours: allowed to a RESP2 client that is subscribed
+    UNPAUSABLE = enum.auto()  # ours: runs while CLIENT PAUSE holds all commands
 
     @property
     def names(self) -> list[str]:
@@ -86,9 +87,15 @@ NO_ASYNC_LOADING, NO_MULTI, MOVABLEKEYS, ALLOW_BUSY, NO_MANDATORY_KEYS = (
     Flag.ALLOW_BUSY,
     Flag.NO_MANDATORY_KEYS,
 )
-DANGEROUS, INSTANT, SUBSCRIBED = Flag.DANGEROUS, Flag.INSTANT, Flag.SUBSCRIBED
+DANGEROUS, INSTANT, SUBSCRIBED, UNPAUSABLE = (
+    Flag.DANGEROUS,
+    Flag.INSTANT,
+    Flag.SUBSCRIBED,
+    Flag.UNPAUSABLE,
+)
 NO_FLAGS = Flag(0)
-_HIDDEN = MAY_REPLICATE | DANGEROUS | INSTANT | SUBSCRIBED
+MAY_WRITE = WRITE | MAY_REPLICATE
+_HIDDEN = MAY_REPLICATE | DANGEROUS | INSTANT | SUBSCRIBED | UNPAUSABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +217,14 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 """Every top-level command by its lower-case name; subcommands hang below their container."""
+
+
+def by_name(name: str) -> Command | None:
+    """The command or subcommand (``config|get``) of this name, in any case."""
+    container, _, sub = name.lower().partition("|")
+    command = COMMANDS.get(container)
+    return command.subcommands.get(sub) if command and sub else command
+
 
 _word = re.compile(r"\s*(\[|\]|\||\.\.\.|<|>|\"[^\"]*\"|[^\s\[\]|<>]+)")
 

@@ -15,6 +15,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
+from distcache_server.types.buffer import Buffer
+
 Encoder = Callable[[Any], bytes]
 Encoders = dict[type, Encoder]
 
@@ -125,7 +127,7 @@ def double(value: float) -> bytes:
     return f"-{text}".encode() if sign else text.encode()
 
 
-def encode_bulk(value: bytes) -> bytes:
+def encode_bulk(value: bytes | Buffer) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
@@ -160,6 +162,7 @@ class _Protocol:
     def __init__(self) -> None:
         self.table: Encoders = {
             bytes: encode_bulk,
+            Buffer: encode_bulk,
             int: encode_number,
             Wire: bytes,
             Status: lambda value: b"+%b\r\n" % value,

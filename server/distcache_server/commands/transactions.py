@@ -22,12 +22,13 @@ from distcache_server.registry import (
     FAST,
     INSTANT,
     LOADING,
+    MAY_WRITE,
     NOSCRIPT,
     SKIP_SLOWLOG,
     STALE,
     group,
 )
-from distcache_server.reply import OK, NullArray, Replies, Wire
+from distcache_server.reply import ENCODERS, OK, NullArray, Replies, Wire
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -69,14 +70,17 @@ def exec_(client: Client, _: Args) -> Any:
     """Executes all commands in a transaction."""
     if client.state != "multi":
         raise ExecWithoutMulti
-    queue, failed = client.queue, client.failed
+    engine, queue, failed = client.engine, client.queue, client.failed
+    if engine.pause.writes_only and any(
+        find(client, words).command.flags & MAY_WRITE for words in queue
+    ):
+        engine.pause.hold(client)
     conflict = client.conflict or _watched_key_lapsed(client)
     leave_multi(client)
     if failed:
         raise ExecAborted
     if conflict:
         return NullArray
-    engine = client.engine
     engine.in_transaction = True
     try:
         replies = [_run(client, words) for words in queue]
@@ -111,8 +115,11 @@ def _run(client: Client, words: Args) -> Wire:
             entry.stats.failed += 1
         reply = Wire(error.wire())
     if entry is not None:
-        entry.stats.add(1, time_ns() - started)
-    return Wire(client.encoders[type(reply)](reply))
+        elapsed = time_ns() - started
+        entry.stats.add(1, elapsed)
+        if elapsed > engine.notable_ns:
+            engine.note_slow(client, entry.command, words, elapsed)
+    return Wire(ENCODERS[client.protocol][type(reply)](reply))
 
 
 @command(
