@@ -8,13 +8,14 @@ goes on; other clients are not held up.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from operator import itemgetter
 from time import time_ns
 from typing import TYPE_CHECKING, cast
 
+from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.client import Client
 from distcache_server.dispatch import execute, execute_run
@@ -38,7 +39,6 @@ FULL = 1 << 20
 READ_AHEAD = 64 << 20
 """Bytes read from a client whose commands wait; then the kernel's buffers have to do."""
 
-log = logging.getLogger("distcache")
 _first = itemgetter(0)
 
 
@@ -100,6 +100,8 @@ class Connection(asyncio.Protocol):
             self.write(out)
         if client.close_after_reply or self.closing:
             self.close()
+        elif client.backlog or (self.framer is not None and not self.framer.starved):
+            self.resume()
 
     def pause_writing(self) -> None:
         self.clogged = True
@@ -131,33 +133,36 @@ class Connection(asyncio.Protocol):
     def feed(self, data: bytes) -> bytes:
         """Run the commands in what was read; their replies, encoded."""
         client = self.client
-        now = time_ns()
-        client.last_ms = client.keyspace.now_ms = now // 1_000_000
+        client.last_ms = client.keyspace.now_ms = time_ns() // 1_000_000
+        if self.framer is not None:
+            self.framer.feed(data)
+            return self._answered(self._run_framed)
+        if self.single and client.state != "unauthenticated" and (words := parse_single(data)):
+            return self._answered(self._run_single, words)
+        return self._answered(self._run_batch, data)
+
+    def _answered(self, run: Callable[..., None], *input_: Args | bytes) -> bytes:
+        """Run commands, and see to what may end them; their replies, encoded."""
         replies: list[bytes] = []
         self.replies = replies
         try:
-            if self.framer is not None:
-                self.framer.feed(data)
-                self._run_framed(replies)
-            elif (
-                self.single and (words := parse_single(data)) and client.state != "unauthenticated"
-            ):
-                execute(client, [words], replies, now)
-            else:
-                self._run_batch(data, replies)
+            run(replies, *input_)
         except ProtocolError as error:
             self._refuse(error, replies)
         except Shutdown as request:
             self.gate.shutdown(request)
-        except Exception:
+        except Exception as error:
             self.engine.counters.unexpected_errors += 1
-            log.exception("unexpected error: closing client id=%d", client.id)
+            logs.failure("Unexpected error: closing the client", error, id=self.client.id)
             self.closing = True
         finally:
             self.replies = None
         return b"".join(replies)
 
-    def _run_batch(self, data: bytes, replies: list[bytes]) -> None:
+    def _run_single(self, replies: list[bytes], words: Args) -> None:
+        execute(self.client, [words], replies, time_ns())
+
+    def _run_batch(self, replies: list[bytes], data: bytes) -> None:
         """Let hiredis read the batch if it may, and run it."""
         client = self.client
         parsed = None if client.state == "unauthenticated" else self.parser.parse(data)
@@ -170,12 +175,12 @@ class Connection(asyncio.Protocol):
             self._frame(rest)
         self.single = len(batch) == 1
         if batch:
-            self._run(batch, replies)
+            self._run(replies, batch)
         if rest and self._may_run():
             # Tells at once when the rest can be no command.
             self._run_framed(replies)
 
-    def _run(self, batch: list[Args], replies: list[bytes]) -> None:
+    def _run(self, replies: list[bytes], batch: list[Args]) -> None:
         """Run commands; what has to wait is left in the client's backlog."""
         client = self.client
         if len(batch) > 1 and len(set(map(_first, batch))) == 1:
@@ -212,7 +217,7 @@ class Connection(asyncio.Protocol):
                 # Past the command that was cut off the fast way is open again.
                 data = framer.take_rest()
                 self.framer = None
-                self._run_batch(data, replies)
+                self._run_batch(replies, data)
                 return
             if len(replies) >= SLICE and sum(map(len, replies)) > FULL:
                 break
@@ -220,7 +225,7 @@ class Connection(asyncio.Protocol):
             self.framer = None
         elif len(framer) > self.engine.config.client_query_buffer_limit:
             self.engine.counters.query_limit_disconnections += 1
-            log.warning("closing client that reached max query buffer length: id=%d", client.id)
+            logs.warning("Client closed: its query buffer is too long", id=client.id)
             self.closing = True
 
     def _may_run(self) -> bool:
@@ -256,45 +261,41 @@ class Connection(asyncio.Protocol):
             self.gate.call_soon(self._go_on)
 
     def _go_on(self) -> None:
+        """Run a piece of what waits, if it still may; the rest has its turn after other clients."""
         self.scheduled = False
         client = self.client
-        while not self.clogged and not self.closing and client.blocked is None:
-            replies: list[bytes] = []
-            if client.backlog:
-                batch, client.backlog = client.backlog, []
-                client.last_ms = client.keyspace.now_ms = time_ns() // 1_000_000
-                self.replies = replies
-                try:
-                    self._run(batch, replies)
-                except Shutdown as request:
-                    self.gate.shutdown(request)
-                except Exception:
-                    log.exception("unexpected error: closing client id=%d", client.id)
-                    self.closing = True
-                finally:
-                    self.replies = None
-            elif self.framer is not None and not self.inbox and len(self.framer):
-                held = len(self.framer)
-                replies = [self.feed(b"")]
-                if self.framer is not None and len(self.framer) == held:
-                    if replies[0]:
-                        self.write(replies[0])
-                    break
-            elif self.inbox:
-                data = b"".join(self.inbox)
-                self.inbox.clear()
-                self.inbox_size = 0
-                if self.transport is not None:
-                    self.transport.resume_reading()
-                replies = [self.feed(data)]
-            else:
-                break
-            if out := b"".join(replies):
-                self.write(out)
-            if client in self.engine.held:
-                break
+        if (
+            self.clogged
+            or self.closing
+            or client.blocked is not None
+            or client in self.engine.pause.held
+        ):
+            return
+        if client.backlog:
+            out = self._answered(self._run_backlog)
+        elif self.framer is not None and not self.framer.starved:
+            out = self._answered(self._run_framed)
+        elif self.inbox:
+            data = b"".join(self.inbox)
+            self.inbox.clear()
+            self.inbox_size = 0
+            if self.transport is not None:
+                self.transport.resume_reading()
+            out = self.feed(data)
+        else:
+            return
+        if out:
+            self.write(out)
         if client.close_after_reply or self.closing:
             self.close()
+        else:
+            self.resume()
+
+    def _run_backlog(self, replies: list[bytes]) -> None:
+        client = self.client
+        batch, client.backlog = client.backlog, []
+        client.last_ms = client.keyspace.now_ms = time_ns() // 1_000_000
+        self._run(replies, batch)
 
     # Output
 
@@ -327,7 +328,7 @@ class Connection(asyncio.Protocol):
             data = data[sent:]
             self.congested = True
         transport.write(data)
-        self.gate.check_output(self, transport.get_write_buffer_size())
+        self.gate.check_output(self.client)
 
     def memory(self) -> tuple[int, int]:
         """Bytes in the query buffer and in the output buffer."""

@@ -52,7 +52,7 @@ def header_number(line: bytes) -> int | None:
 class Framer:
     """An incremental parser of requests, one command at a time."""
 
-    __slots__ = ("at", "authenticated", "buffer", "bulk", "max_bulk", "missing", "words")
+    __slots__ = ("at", "authenticated", "buffer", "bulk", "max_bulk", "missing", "starved", "words")
 
     def __init__(self, max_bulk: int = 512 << 20) -> None:
         self.max_bulk = max_bulk
@@ -64,6 +64,8 @@ class Framer:
         self.bulk = -1
         """Length of the word that comes next, once its header was read."""
         self.words: Args = []
+        self.starved = True
+        """More bytes are needed before there is another command."""
 
     def __len__(self) -> int:
         return len(self.buffer) - self.at
@@ -75,6 +77,7 @@ class Framer:
 
     def feed(self, data: bytes) -> None:
         self.buffer += data
+        self.starved = False
 
     def take_rest(self) -> bytes:
         """What was fed and not yet read; only between commands."""
@@ -88,6 +91,11 @@ class Framer:
 
         Raises ProtocolError; nothing may be read after that.
         """
+        words = self._next()
+        self.starved = words is None
+        return words
+
+    def _next(self) -> Args | None:
         while not self.missing:
             if self.at >= len(self.buffer):
                 self._forget_read()
