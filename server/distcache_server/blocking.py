@@ -1,7 +1,9 @@
 """Who waits for which key, served in order of arrival.
 
-A handler that finds nothing raises ``Wait``.  Whoever runs it parks the client here; when a write
-makes one of the keys ready, the handler runs again, and may wait again.
+A handler that finds nothing raises ``Wait``, and whoever runs it parks the client here.  When a
+command or transaction has changed a key that clients wait for, and the key then holds the kind of
+value that they wait for, their handlers run again, the longest waiting first.  One that finds
+nothing again keeps its place and its timeout.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+from distcache_server import logs
 from distcache_server.arguments import Args
-from distcache_server.errors import CommandError
-from distcache_server.reply import Wire
+from distcache_server.errors import CommandError, Unblocked
+from distcache_server.reply import NullArray, Wire
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -28,8 +31,9 @@ Cancel = Callable[[], None]
 class Wait(Exception):
     """Raised by a handler: run me again when one of ``keys`` holds a ``kind``.
 
-    ``timeout_ms`` 0 waits for ever; ``otherwise`` is the reply when time is up, and at once inside
-    MULTI.  With no keys the client waits for time, or for whatever calls ``Blocking.answer``.
+    ``timeout_ms`` 0 waits for ever.  ``otherwise`` is the reply inside MULTI, where nobody waits,
+    and when time is up, unless ``timed_out`` is given.  With no keys the client waits for time, or
+    for whatever calls ``Blocking.answer``.
     """
 
     def __init__(
@@ -37,13 +41,15 @@ class Wait(Exception):
         keys: list[bytes],
         kind: type | None,
         timeout_ms: int,
-        otherwise: Any = None,
+        otherwise: Any = NullArray,
+        timed_out: Any = None,
     ) -> None:
         super().__init__()
         self.keys = keys
         self.kind = kind
         self.timeout_ms = timeout_ms
         self.otherwise = otherwise
+        self.timed_out = otherwise if timed_out is None else timed_out
         self.words: Args = []
         self.command: Command | None = None
         self.handler: Callable[[Client, Args], Any] | None = None
@@ -64,6 +70,7 @@ class Blocking:
         self.clients: dict[Client, None] = {}
         self.finished: Callable[[Client, Wait, CommandError | None], None] = _uncounted
         """Told of each wait that has been answered."""
+        self._serving = False
 
     def park(self, client: Client, wait: Wait) -> None:
         """Let the client wait; its later commands wait in its backlog."""
@@ -75,7 +82,7 @@ class Blocking:
         keyspace.arrange()
         if wait.timeout_ms and wait.cancel is None:
             wait.cancel = self._call_later(
-                wait.timeout_ms / 1000, lambda: self.answer(client, wait.otherwise)
+                wait.timeout_ms / 1000, lambda: self.answer(client, wait.timed_out)
             )
 
     def forget(self, client: Client) -> None:
@@ -114,31 +121,61 @@ class Blocking:
         client.send(client.encoders[type(reply)](reply))
         client.resume()
 
-    def serve(self, ready: dict[tuple[Keyspace, bytes], None]) -> None:
-        """Run the commands of clients whose keys have become ready, until nothing changes."""
-        while ready:
-            keyspace, key = next(iter(ready))
-            del ready[keyspace, key]
-            # Somebody may be parked again behind the others while we go, so take who waits now.
-            for client in list(keyspace.waiting.get(key, ())):
-                wait = client.blocked
-                value = keyspace.peek(key)
-                if wait is None or wait.handler is None:
-                    continue
-                if value is None or (wait.kind is not None and type(value) is not wait.kind):
-                    continue
-                self._retry(client, wait, wait.handler)
+    def unblock(self, client: Client, with_error: bool) -> bool:
+        """CLIENT UNBLOCK: end a wait as if time were up, or with an error; False if none is on."""
+        wait = client.blocked
+        if wait is None:
+            return False
+        if with_error:
+            self.fail(client, Unblocked())
+        else:
+            self.answer(client, wait.timed_out)
+        return True
 
-    def _retry(self, client: Client, wait: Wait, handler: Callable[[Client, Args], Any]) -> None:
-        client.keyspace.now_ms = max(client.keyspace.now_ms, client.engine.now_ms)
+    def serve(self, ready: dict[tuple[Keyspace, bytes], None]) -> None:
+        """Run the commands of clients whose keys have become ready, until nothing changes.
+
+        The commands make other keys ready (BLMOVE), whose clients have their turn after these.
+        """
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while ready:
+                keyspace, key = next(iter(ready))
+                del ready[keyspace, key]
+                self._serve_key(keyspace, key)
+        finally:
+            self._serving = False
+
+    def _serve_key(self, keyspace: Keyspace, key: bytes) -> None:
+        # Who leaves the queue or joins it meanwhile must not disturb the walk.
+        for client in list(keyspace.waiting.get(key, ())):
+            value = keyspace.peek(key)
+            if value is None:
+                break
+            wait = client.blocked
+            if wait is not None and (wait.kind is None or type(value) is wait.kind):
+                self._retry(client, wait)
+
+    def _retry(self, client: Client, wait: Wait) -> None:
+        engine = client.engine
+        assert wait.handler is not None
+        client.keyspace.now_ms = max(client.keyspace.now_ms, engine.now_ms)
         started = time_ns()
         try:
-            reply = handler(client, wait.words)
+            reply = wait.handler(client, wait.words)
         except Wait:
-            return  # still parked, with its place in the queue and its timeout
+            wait.elapsed_ns += time_ns() - started
         except CommandError as error:
             wait.elapsed_ns += time_ns() - started
             self.fail(client, error)
+        except Exception as error:
+            # This is the top of that client's command: it must not end the one that woke it.
+            engine.counters.unexpected_errors += 1
+            logs.failure("Unexpected error: closing the client", error, id=client.id)
+            self.forget(client)
+            client.kill()
         else:
             wait.elapsed_ns += time_ns() - started
             self.answer(client, reply)

@@ -320,8 +320,7 @@ class Connection(asyncio.Protocol):
             except BlockingIOError:
                 sent = 0
             except OSError:
-                self.closing = True
-                transport.abort()
+                self.kill()
                 return
             if sent == len(data):
                 return
@@ -338,13 +337,18 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when what was written has been sent."""
-        self.closing = True
+        self._stop()
         if self.transport is not None:
             self.transport.close()
 
     def kill(self) -> None:
         """Close at once."""
-        self.closing = True
+        self._stop()
         if self.transport is not None:
             with suppress(OSError):
                 self.transport.abort()
+
+    def _stop(self) -> None:
+        self.closing = True
+        # Nothing must be taken from a list for a client that will not get it.
+        self.engine.blocking.forget(self.client)
