@@ -9,7 +9,7 @@ That one call counts for the log and WATCH, wakes blocked clients and publishes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from distcache_server import events
 from distcache_server.errors import WrongType
@@ -215,7 +215,7 @@ class Keyspace:
         if value is None or type(value) is kind:
             return value
         if kind is bytes and type(value) is Buffer:
-            return _copied(value)
+            return cast(T, bytes(value))
         raise WrongType
 
     def find_as(self, key: bytes, kind: type[T]) -> T | None:
@@ -224,18 +224,30 @@ class Keyspace:
         if value is None or type(value) is kind:
             return value
         if kind is bytes and type(value) is Buffer:
-            return _copied(value)
+            return cast(T, bytes(value))
         raise WrongType
 
-    def find_buffer(self, key: bytes) -> Buffer | None:
-        """``find``, for a string that is to be changed in place; WrongType for anything else."""
-        value = self.find(key)
-        if type(value) is bytes:
-            value = Buffer(value)
-            self.replace(key, value)
-        if value is None or type(value) is Buffer:
+    def read_string(self, key: bytes) -> bytes | Buffer | None:
+        """``read``, for a string, which may be one that changes; WrongType if it is no string."""
+        value = self.read(key)
+        if value is None or type(value) is bytes or type(value) is Buffer:
             return value
         raise WrongType
+
+    def find_string(self, key: bytes) -> bytes | Buffer | None:
+        """``find``, for a string, which may be one that changes; WrongType if it is no string."""
+        value = self.find(key)
+        if value is None or type(value) is bytes or type(value) is Buffer:
+            return value
+        raise WrongType
+
+    def buffer(self, key: bytes, value: bytes | Buffer) -> Buffer:
+        """The string found at a key, in a form that can be changed in place."""
+        if type(value) is Buffer:
+            return value
+        changing = Buffer(value)
+        self.replace(key, changing)
+        return changing
 
     def exists(self, key: bytes) -> bool:
         """Whether the key is there, counting nothing."""
@@ -418,8 +430,3 @@ class Keyspace:
         if self.ledger is not None:
             self.ledger.clear()
         self.arrange()
-
-
-def _copied(value: Buffer) -> Any:
-    """The bytes of a string that changes, for who only reads strings."""
-    return bytes(value)

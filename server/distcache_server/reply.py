@@ -127,7 +127,7 @@ def double(value: float) -> bytes:
     return f"-{text}".encode() if sign else text.encode()
 
 
-def encode_bulk(value: bytes | Buffer) -> bytes:
+def encode_bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
