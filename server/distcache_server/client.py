@@ -172,10 +172,16 @@ class Client:
         if not self.silent:
             self.encoders = ENCODERS[protocol]
 
-    def stop_answering(self, commands: int = 0) -> None:
-        """Send no replies, to the next commands or until `answer_again`."""
+    def stop_answering(self) -> None:
+        """Send no replies until `answer_again`."""
         self.silent = True
-        self.encoders = _Silence(self, commands)
+        self.encoders = _Silence(self, 0)
+
+    def skip_next_answer(self) -> None:
+        """Send no reply to this command and the next, unless none is sent anyhow."""
+        if not isinstance(self.encoders, _Silence) or self.encoders.left:
+            self.silent = True
+            self.encoders = _Silence(self, 2)
 
     def answer_again(self) -> None:
         """Send replies."""

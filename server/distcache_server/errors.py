@@ -77,6 +77,33 @@ class WrongPassword(CommandError):
     text = b"WRONGPASS invalid username-password pair or user is disabled."
 
 
+class NoPasswordSet(CommandError):
+    text = (
+        b"ERR AUTH <password> called without any password configured for the default user."
+        b" Are you sure your configuration is correct?"
+    )
+
+
+class HelloNeedsAuth(CommandError):
+    text = (
+        b"NOAUTH HELLO must be called with the client already authenticated, otherwise the"
+        b" HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and"
+        b" select the RESP protocol version at the same time"
+    )
+
+
+class BadHelloOption(CommandError):
+    text = b"ERR Syntax error in HELLO option '%b'"
+
+
+class BadProtocolVersion(CommandError):
+    text = b"ERR Protocol version is not an integer or out of range"
+
+
+class BadClientName(CommandError):
+    text = b"ERR Client names cannot contain spaces, newlines or special characters."
+
+
 class NoProtocol(CommandError):
     text = b"NOPROTO unsupported protocol version"
 
@@ -158,6 +185,20 @@ class StringTooLong(CommandError):
     text = b"ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
+class NotAnHLL(CommandError):
+    text = b"WRONGTYPE Key is not a valid HyperLogLog string value."
+
+
+class CorruptHLL(CommandError):
+    text = b"INVALIDOBJ Corrupted HLL object detected"
+
+
+class NoSuchKeyAtAll(CommandError):
+    """As DEBUG and PFDEBUG say it."""
+
+    text = b"ERR The specified key does not exist"
+
+
 class NoSuchKey(CommandError):
     text = b"ERR no such key"
 
@@ -174,6 +215,14 @@ class InvalidTimeout(CommandError):
     text = b"ERR timeout is not a float or out of range"
 
 
+class NotATimeout(CommandError):
+    text = b"ERR timeout is not an integer or out of range"
+
+
+class TimeoutTooLong(CommandError):
+    text = b"ERR timeout is out of range"
+
+
 class NegativeTimeout(CommandError):
     text = b"ERR timeout is negative"
 
@@ -184,6 +233,45 @@ class InvalidDatabase(CommandError):
 
 class OutOfMemory(CommandError):
     text = b"OOM command not allowed when used memory > 'maxmemory'."
+
+
+# CLIENT
+
+
+class UnknownClientType(CommandError):
+    text = b"ERR Unknown client type '%b'"
+
+
+class BadClientId(CommandError):
+    text = b"ERR Invalid client ID"
+
+
+class NoSuchClient(CommandError):
+    text = b"ERR No such client"
+
+
+class NoSuchUser(CommandError):
+    text = b"ERR No such user '%b'"
+
+
+class NotAboveZero(CommandError):
+    text = b"ERR %b should be greater than 0"
+
+
+class UnknownClientAttribute(CommandError):
+    text = b"ERR Unrecognized option '%b'"
+
+
+class BadClientAttribute(CommandError):
+    text = b"ERR %b cannot contain spaces, newlines or special characters."
+
+
+class BadUnblockReason(CommandError):
+    text = b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"
+
+
+class BadPauseMode(CommandError):
+    text = b"ERR CLIENT PAUSE mode must be WRITE or ALL"
 
 
 # Transactions

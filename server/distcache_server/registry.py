@@ -182,6 +182,8 @@ class Command:
     """Answers a run of equal commands of the least arity at once; the hot path's shortcut."""
     getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
     """Finds keys and their access flags where no specification can."""
+    help_since: str = ""
+    """Of a container: since when it has a subcommand HELP."""
     secrets: Callable[[Args], Iterable[int]] | None = None
     """Indexes of the words that MONITOR and SLOWLOG must not show."""
     subcommands: dict[str, Command] = field(default_factory=dict)
@@ -273,6 +275,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         run: Callable[[Client, list[Args]], list[Any]] | None = None,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
         secrets: Callable[[Args], Iterable[int]] | None = None,
+        help: str = "",  # noqa: A002 -- reads well where containers are declared
         sub: bool = False,
     ) -> Callable[[H], H]:
         words = usage.split()
@@ -303,6 +306,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 tips=tuple(tips.split()),
                 run=run,
                 getkeys=getkeys,
+                help_since=help or since,
                 secrets=secrets,
             )
             place = COMMANDS[words[0].lower()].subcommands if sub else COMMANDS

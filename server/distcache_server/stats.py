@@ -105,6 +105,7 @@ class Counters:
     evicted_clients: int = 0
     output_limit_disconnections: int = 0
     query_limit_disconnections: int = 0
+    auth_failures: int = 0
     unexpected_errors: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """Error replies by their first word."""

@@ -1,4 +1,4 @@
-"""The commands, one module per group; importing one declares its commands."""
+"""The commands, a module or a few per group; importing one declares its commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib import import_module
 
 GROUPS = (
     "connection",
+    "clients",
     "keys",
     "strings",
     "bitmaps",
@@ -25,3 +26,4 @@ def load() -> None:
     """Declare all commands."""
     for name in GROUPS:
         import_module(f"distcache_server.commands.{name}")
+    import_module("distcache_server.commands.helping").declare()
