@@ -165,6 +165,10 @@ class OutOfRange(CommandError):
     text = b"ERR value is out of range"
 
 
+class NotWithin(CommandError):
+    text = b"ERR value is out of range, value must between %d and %d"
+
+
 class NotPositive(CommandError):
     text = b"ERR value is out of range, must be positive"
 
@@ -175,6 +179,22 @@ class IndexOutOfRange(CommandError):
 
 class IncrementOverflow(CommandError):
     text = b"ERR increment or decrement would overflow"
+
+
+class HashNotInteger(CommandError):
+    text = b"ERR hash value is not an integer"
+
+
+class HashNotFloat(CommandError):
+    text = b"ERR hash value is not a float"
+
+
+class FieldsMissing(CommandError):
+    text = b"ERR Mandatory argument FIELDS is missing or not at the right position"
+
+
+class FieldsMismatch(CommandError):
+    text = b"ERR The `numfields` parameter must match the number of arguments"
 
 
 class NotFinite(CommandError):
@@ -199,8 +219,50 @@ class NoSuchKeyAtAll(CommandError):
     text = b"ERR The specified key does not exist"
 
 
+class BadBitOffset(CommandError):
+    text = b"ERR bit offset is not an integer or out of range"
+
+
+class BadBit(CommandError):
+    text = b"ERR bit is not an integer or out of range"
+
+
+class BadBitfieldType(CommandError):
+    text = (
+        b"ERR Invalid bitfield type. Use something like i16 u8."
+        b" Note that u64 is not supported but i64 is."
+    )
+
+
+class SameObject(CommandError):
+    text = b"ERR source and destination objects are the same"
+
+
 class NoSuchKey(CommandError):
     text = b"ERR no such key"
+
+
+class BadNumkeys(CommandError):
+    text = b"ERR numkeys should be greater than 0"
+
+
+class BadCount(CommandError):
+    text = b"ERR count should be greater than 0"
+
+
+class NegativeCount(CommandError):
+    text = b"ERR COUNT can't be negative"
+
+
+class NegativeMaxlen(CommandError):
+    text = b"ERR MAXLEN can't be negative"
+
+
+class RankIsZero(CommandError):
+    text = (
+        b"ERR RANK can't be zero: use 1 to start from the first match, 2 from the second"
+        b" ... or use negative to start from the end of the list"
+    )
 
 
 class InvalidExpire(CommandError):
@@ -272,6 +334,37 @@ class BadUnblockReason(CommandError):
 
 class BadPauseMode(CommandError):
     text = b"ERR CLIENT PAUSE mode must be WRITE or ALL"
+
+
+# The server
+
+
+class BadFirstDatabase(CommandError):
+    text = b"ERR invalid first DB index"
+
+
+class BadSecondDatabase(CommandError):
+    text = b"ERR invalid second DB index"
+
+
+class BadPrimaryPort(CommandError):
+    text = b"ERR Invalid master port"
+
+
+class CannotReplicate(CommandError):
+    text = b"ERR this server cannot be a replica; only REPLICAOF NO ONE is possible"
+
+
+class NoShutdown(CommandError):
+    text = b"ERR No shutdown in progress."
+
+
+class CannotSave(CommandError):
+    text = b"ERR Errors trying to SHUTDOWN. Check logs."
+
+
+class BadSlowlogCount(CommandError):
+    text = b"ERR count should be greater than or equal to -1"
 
 
 # Transactions

@@ -298,7 +298,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 keys=specs,
                 group=name,
                 since=since,
-                summary=(handler.__doc__ or "").strip().split("\n")[0].rstrip("."),
+                summary=" ".join((handler.__doc__ or "").split("\n\n")[0].split()).rstrip("."),
                 complexity=complexity,
                 least=least,
                 most=MANY if more else least,

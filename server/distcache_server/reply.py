@@ -79,6 +79,17 @@ class VerbatimString(bytes):
     __slots__ = ()
 
 
+class Real(bytes):
+    """A double that Redis prints with 17 digits after the point: ``Real.of(number)``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, number: float) -> Real:
+        text = f"{Decimal(number):.17f}"
+        return cls(text.rstrip("0").rstrip(".").encode())
+
+
 class BigNumber(int):
     """An integer past 64 bits: ``(`` in RESP3, a bulk string in RESP2."""
 
@@ -196,6 +207,7 @@ class _Resp2(_Protocol):
             SetReply: self.array,
             Push: self.array,
             VerbatimString: encode_bulk,
+            Real: encode_bulk,
             BigNumber: lambda value: encode_bulk(b"%d" % value),
         }
 
@@ -214,6 +226,7 @@ class _Resp3(_Protocol):
             SetReply: lambda value: self.array(value, b"~"),
             Push: lambda value: self.array(value, b">"),
             VerbatimString: lambda value: b"=%d\r\ntxt:%b\r\n" % (len(value) + 4, value),
+            Real: lambda value: b",%b\r\n" % value,
             BigNumber: lambda value: b"(%d\r\n" % value,
         }
 
