@@ -8,18 +8,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from distcache_server.errors import (
+    BadCount,
+    BadNumkeys,
     CommandError,
     InvalidTimeout,
     NegativeTimeout,
     NotFloat,
     NotInteger,
     SyntaxFailure,
+    TimeoutTooLong,
 )
 
 Args = list[bytes]
 
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
+LONGEST_MS = INT64_MAX - 2**42
+"""A timeout that ends later than this from now on ends after the last millisecond of all."""
 
 T = TypeVar("T")
 
@@ -28,6 +33,7 @@ _float_text = re.compile(
     rb"|0[xX][0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?(?:[pP][+-]?[0-9]+)?)",
     re.IGNORECASE,
 ).fullmatch
+_digit_but_zero = re.compile(rb"[1-9a-f]").search
 
 
 def is_integer(word: bytes) -> bool:
@@ -64,27 +70,55 @@ def integer_between(
     return number
 
 
-def real(word: bytes, error: type[CommandError] = NotFloat) -> float:
-    """A double as C's ``strtod`` reads it whole; infinities pass, nan does not."""
+def strtod(word: bytes) -> float | None:
+    """The double that C's ``strtod`` reads from the whole word, or None; too large is infinite."""
     if not _float_text(word):
+        return None
+    text = word.decode("ascii").lower()
+    try:
+        return float.fromhex(text) if "x" in text else float(text)
+    except OverflowError:
+        return -math.inf if text[0] == "-" else math.inf
+
+
+def real(word: bytes, error: type[CommandError] = NotFloat) -> float:
+    """A double; infinities pass, what is too large or too small to be one does not, nor nan."""
+    number = strtod(word)
+    if number is None or (math.isinf(number) and b"I" not in word.upper()):
         raise error
-    text = word.decode("ascii")
-    if "x" in text or "X" in text:
-        return float.fromhex(text)
-    number = float(text)
-    if math.isinf(number) and "i" not in text.lower():
-        raise error  # overflow: strtod answers ERANGE
+    if number == 0 and _digit_but_zero(word.lower().partition(b"e")[0].partition(b"p")[0]):
+        raise error
     return number
 
 
 def timeout_ms(word: bytes) -> int:
     """The timeout of a blocking command: seconds with fractions; 0 waits for ever."""
-    seconds = real(word, InvalidTimeout)
-    if not math.isfinite(seconds) or seconds * 1000 > INT64_MAX:
+    seconds = strtod(word)
+    if seconds is None:
         raise InvalidTimeout
-    if seconds < 0:
+    if seconds * 1000 > LONGEST_MS:
+        raise TimeoutTooLong
+    if seconds * 1000 <= -1:
         raise NegativeTimeout
     return math.ceil(seconds * 1000)
+
+
+def keys_end_count(words: Args, first: bytes, other: bytes) -> tuple[list[bytes], bool, int]:
+    """``numkeys key [key ...] <first | other> [COUNT count]``: keys, whether it is first, count."""
+    numkeys = integer_between(words[0], 1, INT64_MAX, BadNumkeys)
+    if numkeys + 1 >= len(words):
+        raise SyntaxFailure
+    keys, end, rest = words[1 : numkeys + 1], words[numkeys + 1].upper(), words[numkeys + 2 :]
+    if end not in (first, other):
+        raise SyntaxFailure
+    if not rest:
+        return keys, end == first, 1
+    if rest[0].upper() != b"COUNT" or len(rest) < 2:
+        raise SyntaxFailure
+    count = integer_between(rest[1], 1, INT64_MAX, BadCount)
+    if len(rest) > 2:
+        raise SyntaxFailure
+    return keys, end == first, count
 
 
 def clamp(start: int, stop: int, length: int) -> tuple[int, int]:
