@@ -21,9 +21,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TypeAlias, TypeVar
+from sys import getsizeof
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from distcache_server.types.table import Table
+
+if TYPE_CHECKING:
+    from distcache_server.keyspace import Limits
 
 T = TypeVar("T")
 Item: TypeAlias = tuple[bytes, float]
@@ -33,6 +37,12 @@ CHUNK = 1024
 """A chunk with more members than this is cut in two."""
 FEW = CHUNK // 8
 """A chunk that a removal leaves with fewer members than this joins its neighbour."""
+SAMPLE = 8
+"""Members that are measured to estimate what all of them take."""
+FRAME = 400
+"""Bytes of a set without members: the object, its lists and their first chunks."""
+SCORED = 42
+"""Bytes per member besides the table: a score as an object and as a number, a place in a chunk."""
 DICT = 512
 """Up to here a dict holds the scores, then a Table, which grows in steps and can be scanned."""
 
@@ -40,9 +50,10 @@ DICT = 512
 class SortedSet:
     """Members with scores, in order.  A score is never NaN; -0.0 becomes 0.0, as in a listpack."""
 
-    __slots__ = ("_firsts", "_members", "_scores", "scores")
+    __slots__ = ("_firsts", "_members", "_scores", "packed", "scores")
 
-    def __init__(self, items: Iterable[Item] = ()) -> None:
+    def __init__(self, items: Iterable[Item] = (), limits: Limits | None = None) -> None:
+        """A set of these items, in the encoding that the limits ask for."""
         self.scores: dict[bytes, float] | Table[bytes, float] = {
             member: score + 0.0 for member, score in items
         }
@@ -60,15 +71,50 @@ class SortedSet:
             self._firsts.append(part[0][0] if part else 0.0)
         if len(ordered) > DICT:
             self._use_table()
+        self.packed = True
+        """Redis would keep it in a listpack: until it outgrows that, then no more."""
+        if limits is not None:
+            longest = max(map(len, self.scores), default=0)
+            self.packed = len(ordered) <= limits.zset_entries and longest <= limits.zset_value
 
     def copy(self) -> SortedSet:
-        return SortedSet(self.scores.items())
+        other = SortedSet(self.scores.items())
+        other.packed = self.packed
+        return other
 
     def _use_table(self) -> None:
         table: Table[bytes, float] = Table()
         for member, score in self.scores.items():
             table[member] = score
         self.scores = table
+
+    # Size and encoding
+
+    @property
+    def encoding(self) -> bytes:
+        return b"listpack" if self.packed else b"skiplist"
+
+    def grow(self, members: Sequence[bytes], limits: Limits) -> None:
+        """Unpack a packed set if it will not take these members, whether they are new or not."""
+        new = {member for member in members if member not in self.scores}
+        size = max(len(self.scores) + len(new), len(members))
+        longest = max(map(len, new), default=0)
+        self.packed = size <= limits.zset_entries and longest <= limits.zset_value
+
+    def memory(self) -> int:
+        """About how many bytes it takes, from the size of a few members."""
+        known, chunks = self.scores, self._members
+        seen = list(map(getsizeof, chunks[len(chunks) // 2][:SAMPLE]))
+        members = len(known) * sum(seen) // (len(seen) or 1)
+        table = known.memory() if isinstance(known, Table) else getsizeof(known)
+        return FRAME + table + members + SCORED * len(known)
+
+    def drain(self) -> bool:
+        """Free a part of a set that is no longer used; False where nothing is left."""
+        if isinstance(self.scores, Table) and self.scores.drain():
+            return True
+        self.scores = {}
+        return bool(self._members and self._members.pop())
 
     # One member
 
