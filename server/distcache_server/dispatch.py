@@ -83,9 +83,13 @@ def logged(engine: Engine, handler: Handler) -> Handler:
 
 def within_memory(engine: Engine, handler: Handler) -> Handler:
     """Make room before a command that may take more memory; refuse it where that fails."""
+    evictor = engine.evictor
+    budget = evictor.budget
 
     def run(client: Client, words: Args) -> Any:
-        if not engine.make_room():
+        budget.quiet = client.no_touch
+        # A transaction made room before it began, and is not torn.
+        if budget.used > budget.limit and not (engine.in_transaction or evictor.make_room()):
             raise OutOfMemory
         return handler(client, words)
 
@@ -94,9 +98,13 @@ def within_memory(engine: Engine, handler: Handler) -> Handler:
 
 def evict_first(engine: Engine, handler: Handler) -> Handler:
     """Make room before any other command, as far as that goes."""
+    evictor = engine.evictor
+    budget = evictor.budget
 
     def run(client: Client, words: Args) -> Any:
-        engine.make_room()
+        budget.quiet = client.no_touch
+        if budget.used > budget.limit and not engine.in_transaction:
+            evictor.make_room()
         return handler(client, words)
 
     return run
@@ -159,8 +167,8 @@ def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     pausing = engine.pause.until_ms > 0
     writes_only = engine.pause.writes_only
-    # Nothing is evicted during a pause.
-    limited = engine.config.maxmemory > 0 and not pausing
+    limited = engine.evictor.active
+    queueing = within_memory(engine, queue) if limited else queue
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and not engine.monitors
 
     def usual(command: Command) -> tuple[Handler, bool]:
@@ -188,7 +196,7 @@ def build(engine: Engine) -> dict[str, Table]:
             real = True
             if never is not None and command.flags & Flag.NO_MULTI:
                 handler, real = never, False
-            elif refuse is queue and waits:
+            elif refuse is queueing and waits:
                 pass  # a write waits before it is queued, as it would before it runs
             elif refuse is not None and (
                 command.flags & only if only else not command.flags & unless
@@ -197,7 +205,7 @@ def build(engine: Engine) -> dict[str, Table]:
             # A command that is only refused or queued does not count as called.
             stats = engine.stats.setdefault(command.name, Stats()) if real else Stats()
             entry = Entry(command, handler, stats)
-            if not real or waits or not averaged or (limited and command.flags & Flag.DENYOOM):
+            if not real or waits or not averaged:
                 entry.run = None
             entries[command.key] = entries[command.key.lower()] = entry
         for old, new in engine.config.rename_command:
@@ -207,7 +215,7 @@ def build(engine: Engine) -> dict[str, Table]:
     return {
         "normal": table(),
         "unauthenticated": table(refuse_unauthenticated, unless=Flag.NO_AUTH),
-        "multi": table(queue, unless=Flag.INSTANT, never=refuse_in_multi),
+        "multi": table(queueing, unless=Flag.INSTANT, never=refuse_in_multi),
         "subscribed": table(refuse_subscribed, unless=Flag.SUBSCRIBED),
         "monitoring": table(refuse_monitor, only=MAY_WRITE | Flag.READONLY),
     }
@@ -327,15 +335,18 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     if entry is None or entry.run is None or len(batch[0]) != entry.least or client.silent:
         return None
     keyspace = client.keyspace
-    before = keyspace.changes
     started = time_ns()
+    engine.evictor.budget.quiet = client.no_touch
+    if not engine.evictor.make_room():
+        return None
+    before = keyspace.changes
     values = entry.run(client, batch)
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)
     client.commands += len(values)
     if keyspace.changes != before:
-        if engine.log is not None:
+        if engine.log is not None and entry.command.flags & Flag.WRITE:
             for words in batch:
                 engine.log(client, words)
         if engine.ready:

@@ -13,6 +13,7 @@ from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
 from distcache_server.keyspace import Keyspace, Limits
 from distcache_server.latency import Latency
+from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag
@@ -79,8 +80,6 @@ class Engine:
         """Keys are removed when their deadline comes, not only when somebody asks for them."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
-        self.make_room: Callable[[], bool] = _plenty
-        """Evict until maxmemory is kept; False where that is not possible."""
 
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""
@@ -91,6 +90,7 @@ class Engine:
         self.notable_ns = 0
         """Commands that take longer are looked at: slow log, latency, size of the reply."""
         self.latency = Latency()
+        self.evictor = Evictor(self.databases, self.clients, config, self.counters, self.latency)
         self.tables: dict[str, Table] = {}
         """One table of commands per state of a client; see dispatch.py."""
         self.rebuild: Callable[[], None] = _nothing_to_rebuild
@@ -135,6 +135,10 @@ class Engine:
 
         def latency() -> None:
             self.latency.threshold_ms = config.latency_monitor_threshold
+
+        def memory() -> None:
+            self.evictor.configure()
+            self.rebuild()
 
         def password() -> None:
             if not config.requirepass:
@@ -222,11 +226,6 @@ class Engine:
                     keyspace.arrange()
         client.watching.clear()
         client.conflict = False
-
-
-def _plenty() -> bool:
-    """No limit on memory."""
-    return True
 
 
 def _nothing_to_rebuild() -> None:

@@ -390,6 +390,12 @@ class ExecAborted(CommandError):
     text = b"EXECABORT Transaction discarded because of previous errors."
 
 
+class ExecAbortedBy(CommandError):
+    """With the text of the error that kept EXEC from running."""
+
+    text = b"EXECABORT Transaction discarded because of: %b"
+
+
 class NotAllowedInMulti(CommandError):
     text = b"ERR Command not allowed inside a transaction"
 

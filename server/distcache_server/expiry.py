@@ -39,6 +39,7 @@ class Sweeper:
                 more |= expire(keyspace, end)
             if keyspace.graveyard:
                 more |= free(keyspace.graveyard, end)
+        more |= self.engine.evictor.step(end)
         if self.engine.ready:
             self.engine.blocking.serve(self.engine.ready)
         return more

@@ -9,7 +9,7 @@ That one call counts for the log and WATCH, wakes blocked clients and publishes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distcache_server import events
 from distcache_server.errors import WrongType
@@ -20,6 +20,7 @@ from distcache_server.types.wheel import SHIFT, Wheel
 if TYPE_CHECKING:
     from distcache_server.blocking import Queue
     from distcache_server.client import Client
+    from distcache_server.ledger import Ledger
 
 Value = Any
 """``bytes`` or Buffer for strings, else one of the classes in ``types``."""
@@ -30,14 +31,8 @@ LARGE = 256
 TRIES = 100
 """Where keys past their deadlines stay, a random one is sought no more often than this."""
 
-
-class Ledger(Protocol):
-    """What eviction wants to know; see eviction.py."""
-
-    def touch(self, key: bytes, now_ms: int) -> None: ...
-    def measure(self, key: bytes, value: Value, now_ms: int) -> None: ...
-    def forget(self, key: bytes) -> None: ...
-    def clear(self) -> None: ...
+CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger")
+"""The attributes of a database that hold its keys, which SWAPDB exchanges."""
 
 
 class Limits:
@@ -117,6 +112,7 @@ class Keyspace:
         """Keys that blocked clients wait for and that have changed; shared between databases."""
         self.notify: Callable[[int, int, bytes, bytes], None] | None = None
         self.ledger: Ledger | None = None
+        """Keeps count of what keys take and of their use, where maxmemory asks for it."""
         self.groups: Callable[[bytes, bool], None] | None = None
         """Counts a hit or miss for the group of a key."""
         self.on_removed: Callable[[Keyspace, bytes], None] | None = None
@@ -132,7 +128,11 @@ class Keyspace:
         """Work out ``observed`` and ``special`` again after something above was set."""
         self.observed = bool(self.watched or self.waiting or self.notify or self.ledger is not None)
         self.special = bool(
-            self.deadlines.count or self.ledger is not None or self.groups or self.notify
+            self.deadlines.count
+            or self.field_wheel.slots
+            or self.ledger is not None
+            or self.groups
+            or self.notify
         )
 
     # Reading
@@ -187,6 +187,9 @@ class Keyspace:
                 return None
             if self.ledger is not None:
                 self.ledger.touch(key, self.now_ms)
+            if self.field_wheel.slots and not self.frozen:
+                while self.lapse_fields(key):
+                    pass
         table = self.values
         return table.parts[hash(key) & table.mask].get(key)
 
@@ -276,8 +279,11 @@ class Keyspace:
 
     def put(self, key: bytes, value: Value) -> None:
         """Store a value in place of whatever was there; a deadline is gone.  Then ``changed``."""
-        if self.deadlines.count:
-            self.persist(key)
+        if self.special:
+            if self.deadlines.count:
+                self.persist(key)
+            if self.ledger is not None:
+                self.ledger.touch(key, self.now_ms)
         self.replace(key, value)
 
     def put_many(self, pairs: list[tuple[bytes, bytes]], event: bytes, kind: int) -> None:
@@ -309,7 +315,11 @@ class Keyspace:
                 self.notify(self.index, events.NEW, b"new", key)
             table.grown(key, len(part) - 1)
         elif type(old) is not bytes and old is not value:
-            self._bury(old)
+            self.bury(key, old)
+        if type(value) is Hash and value.deadlines is not None:
+            self.note_fields(key, value)
+        if self.ledger is not None:
+            self.ledger.stored(key, old, value, self.now_ms)
 
     def remove(self, key: bytes) -> bool:
         """Take a key out; False if it was not there.  Then ``changed``."""
@@ -321,9 +331,9 @@ class Keyspace:
         if value is None:
             return False
         if type(value) is not bytes:
-            self._bury(value)
+            self.bury(key, value)
         if self.ledger is not None:
-            self.ledger.forget(key)
+            self.ledger.forget(key, value)
         return True
 
     def take(self, key: bytes) -> Value | None:
@@ -333,10 +343,13 @@ class Keyspace:
         if self.deadlines.count:
             self.persist(key)
         if self.ledger is not None:
-            self.ledger.forget(key)
-        return self.values.pop(key)
+            self.ledger.forget(key, value)
+        value = self.values.pop(key)
+        if type(value) is Hash and value.deadlines is not None:
+            self._forget_fields(key, value)
+        return value
 
-    def _bury(self, value: Value) -> None:
+    def bury(self, key: bytes, value: Value) -> None:
         """Leave a large value to be freed later, a little at a time."""
         if len(value) > LARGE:
             self.graveyard.append(value)
@@ -360,7 +373,7 @@ class Keyspace:
         if self.ledger is not None:
             value = self.values.get(key)
             if value is not None:
-                self.ledger.measure(key, value, self.now_ms)
+                self.ledger.measure(key, value)
         if self.notify is not None:
             self.notify(self.index, kind, event, key)
 
@@ -383,6 +396,8 @@ class Keyspace:
                 self.deadlines[key] = deadline
                 return
             self.wheel.remove(key, old)
+        elif self.ledger is not None:
+            self.ledger.dated(1)
         self.deadlines[key] = deadline
         self.wheel.add(key, deadline)
         self.special = True
@@ -393,6 +408,8 @@ class Keyspace:
         if old is None:
             return False
         self.wheel.remove(key, old)
+        if self.ledger is not None:
+            self.ledger.dated(-1)
         if not self.deadlines.count:
             self.arrange()
         return True

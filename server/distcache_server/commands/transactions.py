@@ -11,14 +11,17 @@ from distcache_server.errors import (
     CommandError,
     DiscardWithoutMulti,
     ExecAborted,
+    ExecAbortedBy,
     ExecWithoutMulti,
     NestedMulti,
+    OutOfMemory,
     WatchInMulti,
 )
 from distcache_server.lookup import Entry, find
 from distcache_server.registry import (
     ALL_KEYS,
     ALLOW_BUSY,
+    DENYOOM,
     FAST,
     INSTANT,
     LOADING,
@@ -75,6 +78,11 @@ def exec_(client: Client, _: Args) -> Any:
         find(client, words).command.flags & MAY_WRITE for words in queue
     ):
         engine.pause.hold(client)
+    if not engine.evictor.make_room() and any(
+        find(client, words).command.flags & DENYOOM for words in queue
+    ):
+        leave_multi(client)
+        raise ExecAbortedBy(OutOfMemory.text)
     conflict = client.conflict or _watched_key_lapsed(client)
     leave_multi(client)
     if failed:

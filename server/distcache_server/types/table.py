@@ -25,7 +25,21 @@ LIMIT = 170
 """Entries a dict holds with 256 slots, whose index takes one byte each."""
 SPARSE = LIMIT // 3
 """Two halves that hold no more than this together become one again."""
+ROOMY = LIMIT - 24
+"""A dict with more entries than this has little to gain from being packed."""
 MAX_BITS = 24
+ENTRY = 34
+"""Bytes per entry of a part as full as it is on average."""
+
+PACKED = dict.fromkeys(range(LIMIT)).__sizeof__()
+"""Bytes of a dict with so many entries that had no others before."""
+
+
+def _pack(part: dict[K, V]) -> None:
+    """Make a dict as small as its entries allow: keys that come and go leave it twice as large."""
+    entries = list(part.items())
+    part.clear()
+    part.update(entries)
 
 
 def reverse_bits(value: int, width: int) -> int:
@@ -89,6 +103,8 @@ class Table(Generic[K, V]):
             self.count -= 1
             if before < SPARSE and self.bits:
                 self._merge(hash(key) & self.mask)
+            elif before <= ROOMY and part.__sizeof__() > PACKED:
+                _pack(part)
         return value
 
     def __delitem__(self, key: K) -> None:
@@ -196,11 +212,11 @@ class Table(Generic[K, V]):
                 return next(islice(part, at, None))
 
     def sample(self, count: int) -> list[K]:
-        """Up to ``count`` keys standing beside each other in a random part: cheap, for eviction."""
+        """Up to ``count`` different keys, spread over one part drawn at random: for eviction."""
         part: dict[K, V] = {}
         while self.count and not part:
             part = self.parts[random.getrandbits(self.bits)]
         if len(part) <= count:
             return list(part)
-        start = random.randrange(len(part) - count + 1)
-        return list(islice(part, start, start + count))
+        stride = len(part) // count
+        return list(islice(part, int(random.random() * stride), stride * count, stride))

@@ -1,0 +1,159 @@
+"""What the keys of a database take, kept up to date while they come and go.
+
+There is a ledger only while ``maxmemory`` or its policy asks for one.  The sum is over
+
+- each key: its bytes and its entries in tables;
+- each string: its bytes, worked out from its length whenever it comes or goes;
+- any other value: its own estimate as of the last change, of which the ledger keeps the number;
+- each deadline.
+
+A ledger that begins with keys already there counts them bit by bit, in the order of a scan
+(types/table.py): what the count has passed is kept up to date, what it has not is left to it.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import Any
+
+from distcache_server.eviction import Policy
+from distcache_server.memory import DEADLINE, ENTRY, STAMP, STRING
+from distcache_server.types.table import MAX_BITS, Table, reverse_bits
+
+END = 1 << MAX_BITS
+GRAIN = 4
+"""The sizes of values are kept in units of 2**GRAIN bytes: small numbers take no memory."""
+
+
+class Budget:
+    """What all databases take together, and may take."""
+
+    __slots__ = ("limit", "quiet", "used")
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.limit = 0
+        """Past it keys go."""
+        self.quiet = False
+        """The command that runs is to leave no trace of its accesses (CLIENT NO-TOUCH)."""
+
+
+def place_of(key: bytes) -> int:
+    """Where a scan comes to the key, between 0 and END, however the table is divided."""
+    return reverse_bits(hash(key) & (END - 1), MAX_BITS)
+
+
+class Ledger:
+    """The sum of one database."""
+
+    __slots__ = ("budget", "counted", "per_key", "policy", "sizes", "total", "tracks")
+
+    def __init__(self, budget: Budget, policy: Policy | None) -> None:
+        self.budget = budget
+        self.policy = policy
+        self.tracks = policy if policy is not None and policy.tracks else None
+        """The policy, if it wants to be told what happens to keys."""
+        self.per_key = STRING + ENTRY + (ENTRY + STAMP if self.tracks is not None else 0)
+        self.sizes: Table[bytes, int] = Table()
+        """Of values that are no plain strings."""
+        self.total = 0
+        self.counted = 0
+        """How far the count has come, as ``place_of`` has it."""
+
+    # What the keyspace tells
+
+    def touch(self, key: bytes, now_ms: int) -> None:
+        """The key is used, if it is there."""
+        if self.tracks is not None and not self.budget.quiet:
+            self.tracks.touched(key, now_ms)
+
+    def stored(self, key: bytes, old: Any, value: Any, now_ms: int) -> None:
+        """The key has a value in place of another, or of None where it is new."""
+        if old is None and self.tracks is not None:
+            self.tracks.added(key, now_ms)
+        if self.counted < END and place_of(key) >= self.counted:
+            return
+        if old is None:
+            size = len(key) + self.per_key
+        elif type(old) is bytes:
+            size = -len(old) - STRING
+        else:
+            size = -self._unweigh(key)
+        size += len(value) + STRING if type(value) is bytes else self._weigh(key, value)
+        self.total += size
+        self.budget.used += size
+
+    def measure(self, key: bytes, value: Any) -> None:
+        """The key's value may have been changed in place."""
+        if type(value) is bytes or (self.counted < END and place_of(key) >= self.counted):
+            return
+        before = self.sizes.get(key, 0) << GRAIN
+        self._add(self._weigh(key, value) - before)
+
+    def forget(self, key: bytes, value: Any) -> None:
+        """The key is gone, and what was its value."""
+        if self.tracks is not None:
+            self.tracks.removed(key)
+        if self.counted < END and place_of(key) >= self.counted:
+            return
+        size = len(value) + STRING if type(value) is bytes else self._unweigh(key)
+        self._add(-size - len(key) - self.per_key)
+
+    def dated(self, change: int) -> None:
+        """So many more keys have a deadline, or fewer."""
+        self._add(DEADLINE * change)
+
+    def clear(self) -> None:
+        """All keys are gone."""
+        self._add(-self.total)
+        self.sizes = Table()
+        self.counted = END
+        if self.tracks is not None:
+            self.tracks.clear()
+
+    # What OBJECT asks
+
+    def idle_seconds(self, key: bytes, now_ms: int) -> int:
+        """How long the key was not used; 0 where the policy does not care."""
+        return 0 if self.policy is None else self.policy.idle_seconds(key, now_ms)
+
+    def frequency(self, key: bytes, now_ms: int) -> int:
+        """How much the key is used, from 0 to 255; 0 where the policy does not care."""
+        return 0 if self.policy is None else self.policy.frequency(key, now_ms)
+
+    # What it does with that
+
+    def _add(self, size: int) -> None:
+        self.total += size
+        self.budget.used += size
+
+    def _weigh(self, key: bytes, value: Any) -> int:
+        size: int = (ENTRY + value.memory()) >> GRAIN
+        self.sizes[key] = size
+        return size << GRAIN
+
+    def _unweigh(self, key: bytes) -> int:
+        return (self.sizes.pop(key) or 0) << GRAIN
+
+    # Keys that were there before
+
+    def count(self, values: Table[bytes, Any], now_ms: int, end: int) -> bool:
+        """Go on counting until ``end`` (perf_counter_ns); True where there is more to count."""
+        while self.counted < END:
+            slot = reverse_bits(self.counted, MAX_BITS) & values.mask
+            bits = values.sizes[slot]
+            first = reverse_bits(slot & ((1 << bits) - 1), bits) << (MAX_BITS - bits)
+            size = 0
+            for key, value in values.parts[slot].items():
+                # Where parts have been merged, some of the keys may have been counted.
+                if first < self.counted and place_of(key) < self.counted:
+                    continue
+                if self.tracks is not None:
+                    self.tracks.added(key, now_ms)
+                size += len(key) + self.per_key
+                size += len(value) + STRING if type(value) is bytes else self._weigh(key, value)
+            self._add(size)
+            self.counted = first + (1 << (MAX_BITS - bits))
+            if perf_counter_ns() > end:
+                return self.counted < END
+        return False

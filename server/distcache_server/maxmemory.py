@@ -1,0 +1,200 @@
+"""Keeps the databases within ``maxmemory``: when keys go, how many, and from where.
+
+``make_room`` runs before each command while there is a limit, and takes no longer than
+``maxmemory-eviction-tenacity`` allows; what is left to do is done between commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING
+
+from distcache_server import events
+from distcache_server.eviction import POLICIES, Policy, Pool
+from distcache_server.expiry import free
+from distcache_server.ledger import Budget, Ledger
+from distcache_server.memory import resident
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.config import Config
+    from distcache_server.keyspace import Keyspace
+    from distcache_server.latency import Latency
+    from distcache_server.stats import Counters
+
+NO_LIMIT = 1 << 64
+BATCH = 8
+"""Keys that go before the clock is read again."""
+FIRST_COUNT_NS = 4_000_000
+"""How long CONFIG SET is held up by counting what is there; the rest is counted in steps."""
+FREE_NS = 300_000
+"""How long an eviction is held up by freeing values that went before."""
+CLIENTS = 256
+"""Clients whose memory is added up in one step."""
+
+
+def longest_ns(tenacity: int) -> int:
+    """How long evictions may hold up a command: 0.5 ms at 10, 15 % more for each after it."""
+    if tenacity >= 100:
+        return NO_LIMIT
+    return int(50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10))
+
+
+class Evictor:
+    """Keeps accounts of the databases while a limit or a policy asks for it, and evicts keys."""
+
+    def __init__(
+        self,
+        databases: list[Keyspace],
+        clients: Mapping[int, Client],
+        config: Config,
+        counters: Counters,
+        latency: Latency,
+    ) -> None:
+        self.databases = databases
+        self.clients = clients
+        self.config = config
+        self.counters = counters
+        self.latency = latency
+        self.budget = Budget()
+        self.peak = 0
+        """The most that ``used`` said, as of the steps."""
+        self._at_start = resident()
+        self.active = False
+        self._policy: type[Policy] | None = None
+        self._volatile = False
+        self._counting = False
+        self._pool: Pool[tuple[Keyspace, bytes]] = Pool()
+        self._round: Iterator[Client] = iter(())
+        self._round_bytes = 0
+        self._client_bytes = 0
+        self.configure()
+
+    def configure(self) -> None:
+        """Take over limit and policy; begin or end to keep accounts."""
+        config = self.config
+        scope, _, kind = config.maxmemory_policy.partition("-")
+        policy = POLICIES.get(kind)
+        active = config.maxmemory > 0 or (policy is not None and policy.tracks)
+        self.budget.limit = config.maxmemory or NO_LIMIT
+        self._volatile = scope == "volatile"
+        self._pool.clear()
+        if active == self.active and policy is self._policy:
+            return
+        self.active, self._policy = active, policy
+        self.budget.used = self._client_bytes = self._round_bytes = 0
+        self._round = iter(())
+        for keyspace in self.databases:
+            keyspace.ledger = self._open(keyspace) if active else None
+            keyspace.arrange()
+        self._counting = active
+        self._count(perf_counter_ns() + FIRST_COUNT_NS)
+
+    def _open(self, keyspace: Keyspace) -> Ledger:
+        ledger = Ledger(self.budget, self._policy(self.config) if self._policy else None)
+        ledger.dated(keyspace.deadlines.count)
+        return ledger
+
+    def _count(self, end: int) -> bool:
+        """Count keys that were there before their ledger; True where some are left."""
+        now_ms = time_ns() // 1_000_000
+        self._counting = self._counting and any(
+            keyspace.ledger is not None and keyspace.ledger.count(keyspace.values, now_ms, end)
+            for keyspace in self.databases
+        )
+        return self._counting
+
+    def used(self) -> int:
+        """Bytes that keys, values and clients take: as counted, or else as the system sees it."""
+        used = self.budget.used if self.active else max(resident() - self._at_start, 0)
+        self.peak = max(self.peak, used)
+        return used
+
+    # Making room
+
+    def make_room(self) -> bool:
+        """Evict until the limit is kept or time is up; False where there is nothing to evict."""
+        budget = self.budget
+        if budget.used <= budget.limit or self.databases[0].frozen:
+            return True
+        if self._policy is None:
+            return False
+        now_ms = time_ns() // 1_000_000
+        started = perf_counter_ns()
+        end = started + longest_ns(self.config.maxmemory_eviction_tenacity)
+        evicted, possible = 0, True
+        while budget.used > budget.limit:
+            victim = self._victim(now_ms)
+            if victim is None:
+                possible = False
+                break
+            self._evict(*victim)
+            evicted += 1
+            if not evicted % BATCH and perf_counter_ns() > end:
+                break
+        self.latency.note("eviction-cycle", now_ms, perf_counter_ns() - started)
+        return possible
+
+    def _victim(self, now_ms: int) -> tuple[Keyspace, bytes] | None:
+        """The key that is to go, or None where the policy allows none to."""
+        policy, pool = self._policy, self._pool
+        assert policy is not None
+        count = policy.draws or self.config.maxmemory_samples
+        while True:
+            found = False
+            for keyspace in self.databases:
+                table = keyspace.deadlines if self._volatile else keyspace.values
+                if table.count:
+                    found = True
+                    keyspace.now_ms = max(keyspace.now_ms, now_ms)
+                    for key in table.sample(count):
+                        pool.offer(self._worth(keyspace, key), (keyspace, key))
+            if not found:
+                return None
+            while (best := pool.take()) is not None:
+                worth, (keyspace, key) = best
+                table = keyspace.deadlines if self._volatile else keyspace.values
+                # It may have been used since it was offered.
+                if key in table and self._worth(keyspace, key) <= worth:
+                    return keyspace, key
+
+    def _worth(self, keyspace: Keyspace, key: bytes) -> int:
+        ledger = keyspace.ledger
+        assert ledger is not None
+        assert ledger.policy is not None
+        return ledger.policy.worth(key, keyspace.deadlines.get(key), keyspace.now_ms)
+
+    def _evict(self, keyspace: Keyspace, key: bytes) -> None:
+        # Where the deadline has come already, the key has expired instead.
+        if keyspace.remove(key):
+            keyspace.changed(key, b"evicted", events.EVICTED)
+            self.counters.evicted_keys += 1
+            if keyspace.on_removed is not None:
+                keyspace.on_removed(keyspace, key)
+        if keyspace.graveyard:
+            free(keyspace.graveyard, perf_counter_ns() + FREE_NS)
+
+    # Between commands
+
+    def step(self, end: int) -> bool:
+        """Do what is left to do, until ``end`` (perf_counter_ns); True where there is more."""
+        if not self.active:
+            return False
+        more = self._counting and self._count(end)
+        self._add_up_clients()
+        budget = self.budget
+        self.peak = max(self.peak, budget.used)
+        if budget.used > budget.limit:
+            more |= self.make_room() and budget.used > budget.limit and self._policy is not None
+        return more
+
+    def _add_up_clients(self) -> None:
+        """Look at some clients; when all have been seen, the sum of what they take counts."""
+        some = list(islice(self._round, CLIENTS))
+        self._round_bytes += sum(client.footprint for client in some)
+        if len(some) < CLIENTS:
+            self.budget.used += self._round_bytes - self._client_bytes
+            self._client_bytes, self._round_bytes = self._round_bytes, 0
+            self._round = iter(list(self.clients.values()))
