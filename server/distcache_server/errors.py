@@ -246,6 +246,14 @@ class BadNumkeys(CommandError):
     text = b"ERR numkeys should be greater than 0"
 
 
+class TooManyKeys(CommandError):
+    text = b"ERR Number of keys can't be greater than number of args"
+
+
+class NegativeLimit(CommandError):
+    text = b"ERR LIMIT can't be negative"
+
+
 class BadCount(CommandError):
     text = b"ERR count should be greater than 0"
 
@@ -361,6 +369,14 @@ class NoShutdown(CommandError):
 
 class CannotSave(CommandError):
     text = b"ERR Errors trying to SHUTDOWN. Check logs."
+
+
+class NoSamples(CommandError):
+    text = b"ERR No samples available for event '%b'"
+
+
+class UnknownCategory(CommandError):
+    text = b"ERR Unknown category '%b'"
 
 
 class BadSlowlogCount(CommandError):
