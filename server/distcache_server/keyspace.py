@@ -31,9 +31,6 @@ LARGE = 256
 TRIES = 100
 """Where keys past their deadlines stay, a random one is sought no more often than this."""
 
-CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger")
-"""The attributes of a database that hold its keys, which SWAPDB exchanges."""
-
 
 class Limits:
     """Thresholds of the compact encodings, copied from the configuration when it changes."""
@@ -128,11 +125,7 @@ class Keyspace:
         """Work out ``observed`` and ``special`` again after something above was set."""
         self.observed = bool(self.watched or self.waiting or self.notify or self.ledger is not None)
         self.special = bool(
-            self.deadlines.count
-            or self.field_wheel.slots
-            or self.ledger is not None
-            or self.groups
-            or self.notify
+            self.deadlines.count or self.ledger is not None or self.groups or self.notify
         )
 
     # Reading
@@ -187,9 +180,6 @@ class Keyspace:
                 return None
             if self.ledger is not None:
                 self.ledger.touch(key, self.now_ms)
-            if self.field_wheel.slots and not self.frozen:
-                while self.lapse_fields(key):
-                    pass
         table = self.values
         return table.parts[hash(key) & table.mask].get(key)
 
@@ -315,9 +305,7 @@ class Keyspace:
                 self.notify(self.index, events.NEW, b"new", key)
             table.grown(key, len(part) - 1)
         elif type(old) is not bytes and old is not value:
-            self.bury(key, old)
-        if type(value) is Hash and value.deadlines is not None:
-            self.note_fields(key, value)
+            self._bury(old)
         if self.ledger is not None:
             self.ledger.stored(key, old, value, self.now_ms)
 
@@ -331,25 +319,23 @@ class Keyspace:
         if value is None:
             return False
         if type(value) is not bytes:
-            self.bury(key, value)
+            self._bury(value)
         if self.ledger is not None:
             self.ledger.forget(key, value)
         return True
 
     def take(self, key: bytes) -> Value | None:
         """``remove``, for a value that goes on to live under another key; None if there is none."""
-        if self.find(key) is None:
+        value = self.find(key)
+        if value is None:
             return None
         if self.deadlines.count:
             self.persist(key)
         if self.ledger is not None:
             self.ledger.forget(key, value)
-        value = self.values.pop(key)
-        if type(value) is Hash and value.deadlines is not None:
-            self._forget_fields(key, value)
-        return value
+        return self.values.pop(key)
 
-    def bury(self, key: bytes, value: Value) -> None:
+    def _bury(self, value: Value) -> None:
         """Leave a large value to be freed later, a little at a time."""
         if len(value) > LARGE:
             self.graveyard.append(value)
