@@ -11,7 +11,7 @@ from distcache_server.errors import (
     BadNumkeys,
     NegativeLimit,
     NotPositive,
-    OutOfBounds,
+    NotWithin,
     SyntaxFailure,
     TooManyKeys,
 )
@@ -230,7 +230,7 @@ def srandmember(client: Client, words: Args) -> Any:
         raise SyntaxFailure
     count = integer(words[2])
     if count < -INT64_MAX:
-        raise OutOfBounds(-INT64_MAX, INT64_MAX)
+        raise NotWithin(-INT64_MAX, INT64_MAX)
     members = keyspace.read_as(key, Set)
     if members is None or not count:
         return []
