@@ -33,6 +33,7 @@ class Sweeper:
         end = perf_counter_ns() + STEP_NS
         more = False
         for keyspace in self.engine.databases:
+            keyspace.note_use(now_ms)
             due = keyspace.wheel.slots or keyspace.field_wheel.slots
             if due and self.engine.active_expiry and not keyspace.frozen:
                 keyspace.now_ms = now_ms
@@ -52,9 +53,8 @@ def expire(keyspace: Keyspace, end: int) -> bool:
             keyspace.lapse(key)
         if perf_counter_ns() > end:
             return True
-    while keys := keyspace.field_wheel.due(keyspace.now_ms, BATCH):
-        for key in keys:
-            keyspace.lapse_fields(key)
+    while (hashed := keyspace.field_wheel.take(keyspace.now_ms)) is not None:
+        keyspace.lapse_fields(hashed)
         if perf_counter_ns() > end:
             return True
     return False

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from distcache_server import events
 from distcache_server.errors import WrongType
 from distcache_server.types.buffer import Buffer
+from distcache_server.types.deadlines import NEVER
+from distcache_server.types.hash import Hash
 from distcache_server.types.table import Table
 from distcache_server.types.wheel import SHIFT, Wheel
 
@@ -28,8 +30,13 @@ T = TypeVar("T")
 
 LARGE = 256
 """Values with more entries than this are freed a little at a time."""
+FIELDS = 128
+"""Fields past their deadlines are removed so many at a time."""
 TRIES = 100
 """Where keys past their deadlines stay, a random one is sought no more often than this."""
+
+CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger")
+"""The attributes of a database that hold its keys, which SWAPDB exchanges."""
 
 
 class Limits:
@@ -66,6 +73,7 @@ class Keyspace:
         "changes",
         "deadlines",
         "expired",
+        "expired_fields",
         "field_wheel",
         "frozen",
         "graveyard",
@@ -74,13 +82,17 @@ class Keyspace:
         "index",
         "ledger",
         "limits",
+        "looks",
         "misses",
         "notify",
         "now_ms",
         "observed",
+        "on_fields_removed",
         "on_removed",
         "ready",
         "special",
+        "used_ms",
+        "uses",
         "values",
         "waiting",
         "watched",
@@ -99,7 +111,13 @@ class Keyspace:
         self.changes = 0
         self.hits = 0
         self.misses = 0
+        self.looks = 0
+        """Hits and misses that are no use of a key."""
+        self.uses = 0
+        self.used_ms = 0
+        """When ``uses`` was last seen to grow."""
         self.expired = 0
+        self.expired_fields = 0
         self.graveyard: list[Value] = []
         """Large values that are gone but not yet freed."""
 
@@ -114,6 +132,8 @@ class Keyspace:
         """Counts a hit or miss for the group of a key."""
         self.on_removed: Callable[[Keyspace, bytes], None] | None = None
         """Told of each key that went by deadline or eviction, which no command logs."""
+        self.on_fields_removed: Callable[[Keyspace, bytes, list[bytes]], None] | None = None
+        """Told of the fields of a hash that went by deadline."""
         self.observed = False
         """Anybody above wants to hear of changes."""
         self.frozen = False
@@ -125,7 +145,11 @@ class Keyspace:
         """Work out ``observed`` and ``special`` again after something above was set."""
         self.observed = bool(self.watched or self.waiting or self.notify or self.ledger is not None)
         self.special = bool(
-            self.deadlines.count or self.ledger is not None or self.groups or self.notify
+            self.deadlines.count
+            or self.field_wheel.slots
+            or self.ledger is not None
+            or self.groups
+            or self.notify
         )
 
     # Reading
@@ -152,6 +176,8 @@ class Keyspace:
             self.ledger.touch(key, self.now_ms)
         table = self.values
         value = table.parts[hash(key) & table.mask].get(key)
+        if type(value) is Hash and value.deadlines is not None:
+            value = self._fresh(key, value)
         if value is None:
             self.misses += 1
             if self.notify is not None:
@@ -180,11 +206,15 @@ class Keyspace:
                 return None
             if self.ledger is not None:
                 self.ledger.touch(key, self.now_ms)
+            if self.field_wheel.slots and not self.frozen:
+                while self.lapse_fields(key):
+                    pass
         table = self.values
         return table.parts[hash(key) & table.mask].get(key)
 
     def look(self, key: bytes) -> Value | None:
         """``read``, but no access: the time a key is idle goes on (EXISTS, TYPE, TTL)."""
+        self.looks += 1
         if self.ledger is None:
             return self.read(key)
         value = self.peek(key)
@@ -200,7 +230,10 @@ class Keyspace:
         """The value, or None, without a trace (OBJECT, SCAN TYPE)."""
         if self.deadlines.count and self._lapsed(key):
             return None
-        return self.values.get(key)
+        value = self.values.get(key)
+        if type(value) is Hash and value.deadlines is not None:
+            return self._fresh(key, value)
+        return value
 
     def read_as(self, key: bytes, kind: type[T]) -> T | None:
         """``read``, where the value is of one class; WrongType if it is another."""
@@ -241,6 +274,17 @@ class Keyspace:
         changing = Buffer(value)
         self.replace(key, changing)
         return changing
+
+    def note_use(self, now_ms: int) -> None:
+        """See whether any key was used since the last time; called often."""
+        uses = self.hits + self.misses + self.changes - self.looks
+        if uses != self.uses or not self.used_ms:
+            self.uses, self.used_ms = uses, now_ms
+
+    def idle_ms(self) -> int:
+        """For how long no key was used, where no ledger knows it of each key."""
+        self.note_use(self.now_ms)
+        return max(self.now_ms - self.used_ms, 0)
 
     def exists(self, key: bytes) -> bool:
         """Whether the key is there, counting nothing."""
@@ -291,7 +335,7 @@ class Keyspace:
             if old is None:
                 table.grown(key, len(part) - 1)
             elif type(old) is not bytes:
-                self._bury(old)
+                self.bury(key, old)
         self.changes += len(pairs)
 
     def replace(self, key: bytes, value: Value) -> None:
@@ -305,7 +349,9 @@ class Keyspace:
                 self.notify(self.index, events.NEW, b"new", key)
             table.grown(key, len(part) - 1)
         elif type(old) is not bytes and old is not value:
-            self._bury(old)
+            self.bury(key, old)
+        if type(value) is Hash and value.deadlines is not None:
+            self.note_fields(key, value)
         if self.ledger is not None:
             self.ledger.stored(key, old, value, self.now_ms)
 
@@ -319,7 +365,7 @@ class Keyspace:
         if value is None:
             return False
         if type(value) is not bytes:
-            self._bury(value)
+            self.bury(key, value)
         if self.ledger is not None:
             self.ledger.forget(key, value)
         return True
@@ -333,12 +379,17 @@ class Keyspace:
             self.persist(key)
         if self.ledger is not None:
             self.ledger.forget(key, value)
-        return self.values.pop(key)
+        value = self.values.pop(key)
+        if type(value) is Hash and value.deadlines is not None:
+            self._forget_fields(key, value)
+        return value
 
-    def _bury(self, value: Value) -> None:
+    def bury(self, key: bytes, value: Value) -> None:
         """Leave a large value to be freed later, a little at a time."""
         if len(value) > LARGE:
             self.graveyard.append(value)
+        if type(value) is Hash and value.deadlines is not None:
+            self._forget_fields(key, value)
 
     def remove_if_empty(self, key: bytes, value: Any) -> None:
         """Remove a collection that lost its last entry, with its own event."""
@@ -418,6 +469,51 @@ class Keyspace:
         if self.on_removed is not None:
             self.on_removed(self, key)
 
+    # Deadlines of the fields of hashes
+
+    def note_fields(self, key: bytes, value: Hash, before_ms: int = NEVER) -> None:
+        """Have the hash at a key looked at when its next field goes, no longer at ``before_ms``."""
+        next_ms = value.next_ms
+        if next_ms != before_ms:
+            self.field_wheel.remove(key, before_ms)
+            self.field_wheel.add(key, next_ms)
+            self.special = True
+
+    def _forget_fields(self, key: bytes, value: Hash) -> None:
+        """The hash is no longer at this key, or no longer as it was."""
+        self.field_wheel.remove(key, value.next_ms)
+        if not self.field_wheel.slots:
+            self.arrange()
+
+    def lapse_fields(self, key: bytes) -> int:
+        """Remove some fields whose deadline has come, log and tell; how many, 0 if there are none.
+
+        The key may be gone since it was noted, or hold something else.
+        """
+        value = self.values.get(key)
+        if type(value) is not Hash or value.next_ms > self.now_ms:
+            return 0
+        self._forget_fields(key, value)
+        fields = value.take_due(self.now_ms, FIELDS)
+        self.note_fields(key, value)
+        if fields:
+            self.expired_fields += len(fields)
+            self.changed(key, b"hexpired", events.HASH)
+            self.remove_if_empty(key, value)
+            if self.on_fields_removed is not None:
+                self.on_fields_removed(self, key, fields)
+        return len(fields)
+
+    def _fresh(self, key: bytes, value: Hash) -> Hash | None:
+        """The hash at a key without fields past their deadlines, or None if that leaves none."""
+        if value.next_ms > self.now_ms:
+            return value
+        if self.frozen:
+            return value.without_due(self.now_ms) or None
+        while self.lapse_fields(key):
+            pass
+        return self.values.get(key)
+
     def clear(self) -> None:
         """Remove every key; the values are freed a little at a time."""
         for key in self.watched:
@@ -433,3 +529,19 @@ class Keyspace:
         if self.ledger is not None:
             self.ledger.clear()
         self.arrange()
+
+    def swap(self, other: Keyspace) -> None:
+        """Exchange the keys with those of another database; clients stay where they are."""
+        before = self.values, other.values
+        for name in CONTENTS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        for keyspace in (self, other):
+            for key in keyspace.watched:
+                if key in before[0] or key in before[1]:
+                    keyspace.touch_watched(key)
+            for key in keyspace.waiting:
+                if key in keyspace.values:
+                    keyspace.ready[keyspace, key] = None
+            keyspace.arrange()

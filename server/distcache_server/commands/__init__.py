@@ -11,6 +11,7 @@ GROUPS = (
     "strings",
     "bitmaps",
     "hashes",
+    "field_deadlines",
     "lists",
     "sets",
     "sorted_sets",

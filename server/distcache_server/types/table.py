@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import chain, islice
+from sys import getsizeof
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -131,6 +132,20 @@ class Table(Generic[K, V]):
 
     def clear(self) -> None:
         self.__init__()  # type: ignore[misc]
+
+    def copy(self) -> Table[K, V]:
+        """Another table with the same entries."""
+        other: Table[K, V] = Table()
+        copies = {id(part): part.copy() for part in self._distinct()}
+        other.parts = [copies[id(part)] for part in self.parts]
+        other.sizes = self.sizes[:]
+        other.mask, other.bits = self.mask, self.bits
+        other.count, other.deepest = self.count, self.deepest
+        return other
+
+    def memory(self) -> int:
+        """About how many bytes it takes, without what it refers to."""
+        return 2 * getsizeof(self.parts) + ENTRY * self.count + getsizeof(self.parts[0])
 
     def drain(self) -> list[V]:
         """Take one of the parts out of a table that is no longer used; its values, or []."""

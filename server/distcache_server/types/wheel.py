@@ -43,10 +43,29 @@ class Wheel:
 
     def remove(self, key: bytes, deadline: int) -> None:
         at = deadline >> SHIFT
-        slot = self.slots[at]
-        slot.pop(key, None)
-        if not slot:
-            del self.slots[at]
+        slot = self.slots.get(at)
+        if slot is not None:
+            slot.pop(key, None)
+            if not slot:
+                del self.slots[at]
+
+    def take(self, now_ms: int) -> bytes | None:
+        """Take out one of the keys that are due, if there is one."""
+        for key in self.due(now_ms, 1):
+            self.remove(key, self.next_slot << SHIFT)
+            return key
+        return None
+
+    def earliest(self) -> int | None:
+        """When the first slot begins; no key is due before.  Cheap where it is asked for often."""
+        if not self.slots:
+            return None
+        last = self.next_slot + len(self.slots)
+        while self.next_slot not in self.slots:
+            self.next_slot += 1
+            if self.next_slot > last:
+                self.next_slot = min(self.slots)
+        return self.next_slot << SHIFT
 
     def due(self, now_ms: int, count: int) -> list[bytes]:
         """Up to ``count`` keys whose deadline has come: those of slots that have ended."""
