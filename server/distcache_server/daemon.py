@@ -67,6 +67,7 @@ class Server:
             for sock in self._tcp:
                 await self._listen(sock)
             self.port = self._tcp[0].getsockname()[1] if self._tcp else 0
+            self.engine.port = self.port
         if config.unixsocket:
             path = config.locate(config.unixsocket)
             await self._listen(listeners.unix(path, config.unixsocketperm, config.tcp_backlog))
@@ -110,7 +111,7 @@ class Server:
         for sock in self._tcp:
             self._listening.pop(sock).close()
         self._tcp = opened
-        self.port = config.port
+        self.port = self.engine.port = config.port
         for sock in opened:
             task = self.loop.create_task(self._listen(sock))
             self._starting.add(task)

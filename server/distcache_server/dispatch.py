@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,12 @@ from distcache_server.errors import (
 from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
 from distcache_server.monitoring import show
 from distcache_server.registry import (
-    COMMANDS,
     MAY_WRITE,
     NO_FLAGS,
     Command,
     Flag,
     Handler,
+    every_command,
 )
 from distcache_server.reply import QUEUED, Wire, encode_run
 from distcache_server.stats import Stats
@@ -50,13 +50,6 @@ log = logging.getLogger("distcache")
 
 
 Wrapper = Callable[[Command, Handler], Handler]
-
-
-def every_command() -> Iterator[Command]:
-    """All commands and subcommands."""
-    for command in COMMANDS.values():
-        yield command
-        yield from command.subcommands.values()
 
 
 # What may stand around a handler

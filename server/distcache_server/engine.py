@@ -17,7 +17,7 @@ from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag
-from distcache_server.stats import Counters, SlowLog, Stats
+from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -84,6 +84,7 @@ class Engine:
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""
         self.counters = Counters()
+        self.rates = Rates()
         self.slowlog = SlowLog(config.slowlog_max_len)
         self.slow_ns = 0
         """Commands that take longer get an entry in the slow log."""
@@ -95,8 +96,8 @@ class Engine:
         """One table of commands per state of a client; see dispatch.py."""
         self.rebuild: Callable[[], None] = _nothing_to_rebuild
         """Build the tables anew, after MONITOR, maxmemory or CLIENT PAUSE changed what they do."""
-        self.ports: list[str] = []
-        """Addresses that are listened on, for INFO and the log."""
+        self.port = config.port
+        """The TCP port that is listened on, also where the system chose it."""
         self._configure()
 
     @property
@@ -164,10 +165,32 @@ class Engine:
             (notifications, ("notify-keyspace-events",)),
             (slowlog, ("slowlog-log-slower-than", "slowlog-max-len")),
             (latency, ("latency-monitor-threshold",)),
+            (memory, ("maxmemory", "maxmemory-policy")),
             (password, ("requirepass",)),
         ):
             apply()
             config.on_change(apply, *names)
+
+    def reset_stats(self) -> None:
+        """Set back to zero what is counted."""
+        self.counters.reset()
+        # What open connections have counted so far is taken off the sum.
+        self.counters.net_input = -sum(client.net_in for client in self.clients.values())
+        self.counters.net_output = -sum(client.net_out for client in self.clients.values())
+        for stats in self.stats.values():
+            stats.reset()
+        for keyspace in self.databases:
+            keyspace.hits = keyspace.misses = keyspace.expired = keyspace.expired_fields = 0
+        self.rates = Rates()
+
+    def totals(self) -> Totals:
+        """What the server has done so far."""
+        clients = self.clients.values()
+        return Totals(
+            sum(stats.calls for stats in self.stats.values()),
+            self.counters.net_input + sum(client.net_in for client in clients),
+            self.counters.net_output + sum(client.net_out for client in clients),
+        )
 
     def total_changes(self) -> int:
         return sum(keyspace.changes for keyspace in self.databases)

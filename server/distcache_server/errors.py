@@ -262,6 +262,18 @@ class NegativeCount(CommandError):
     text = b"ERR COUNT can't be negative"
 
 
+class ScoreIsNan(CommandError):
+    text = b"ERR resulting score is not a number (NaN)"
+
+
+class NotAScoreRange(CommandError):
+    text = b"ERR min or max is not a float"
+
+
+class NotANameRange(CommandError):
+    text = b"ERR min or max not valid string range item"
+
+
 class NegativeMaxlen(CommandError):
     text = b"ERR MAXLEN can't be negative"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_server import logs
@@ -90,6 +91,7 @@ class Gate:
     def tick(self) -> None:
         """Once a second: close idle clients, and those that use too much memory together."""
         engine, config = self.engine, self.engine.config
+        engine.rates.sample(monotonic(), engine.totals())
         clients = engine.clients
         now_ms = engine.now_ms
         for client in [client for client in clients.values() if client.soft_since_ms]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -219,6 +219,73 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 """Every top-level command by its lower-case name; subcommands hang below their container."""
+
+CATEGORIES = (
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+)
+"""The categories of commands that access rules know, in Redis's order."""
+
+_OF_GROUP = {
+    "generic": "keyspace",
+    "sorted_set": "sortedset",
+    "sorted-set": "sortedset",
+    "transactions": "transaction",
+}
+_OF_FLAGS = {
+    Flag.WRITE: ("write",),
+    Flag.READONLY: ("read",),
+    Flag.ADMIN: ("admin", "dangerous"),
+    Flag.PUBSUB: ("pubsub",),
+    Flag.FAST: ("fast",),
+    Flag.BLOCKING: ("blocking",),
+    Flag.DANGEROUS: ("dangerous",),
+}
+
+
+def categories_of(command: Command) -> list[str]:
+    """The categories of a command: by its group, by its flags, and what it says itself.
+
+    ``acl="connection -keyspace"`` adds one and takes one away.  A container is in none but @slow,
+    and of the pub/sub commands those that look or talk are in @pubsub by their flag.
+    """
+    found = {name for flag, names in _OF_FLAGS.items() if flag & command.flags for name in names}
+    if not command.is_container and command.group not in ("pubsub", "server"):
+        found.add(_OF_GROUP.get(command.group, command.group))
+    for name in command.acl:
+        found -= {name[1:]} if name.startswith("-") else set()
+        found |= set() if name.startswith("-") else {name}
+    if "scripting" in found:
+        found.discard("read")
+    if "fast" not in found:
+        found.add("slow")
+    return [name for name in CATEGORIES if name in found]
+
+
+def every_command() -> Iterator[Command]:
+    """All commands and subcommands."""
+    for command in COMMANDS.values():
+        yield command
+        yield from command.subcommands.values()
 
 
 def by_name(name: str) -> Command | None:

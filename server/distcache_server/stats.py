@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from math import ceil, log2
+from typing import NamedTuple
 
 BUCKETS = 200
 """Quarter powers of two of nanoseconds: up to 2**50 ns."""
@@ -45,9 +47,46 @@ class Stats:
                 return float(2 ** (bucket / 4) / 1000)
         return 0.0
 
+    def distribution(self) -> dict[int, int]:
+        """How many calls took no longer than so many microseconds: powers of two that differ."""
+        sums: dict[int, int] = {}
+        seen = 0
+        for bucket, count in enumerate(self.histogram):
+            if count:
+                seen += count
+                sums[1 << max(ceil(bucket / 4 - log2(1000)), 0)] = seen
+        return sums
+
     def reset(self) -> None:
         self.ns = self.failed = self.rejected = 0
         self.histogram = [0] * BUCKETS
+
+
+class Totals(NamedTuple):
+    """What grows as long as the server works."""
+
+    commands: int
+    net_input: int
+    net_output: int
+
+
+class Rates:
+    """How fast totals grow, over the last few seconds."""
+
+    def __init__(self) -> None:
+        self.samples: deque[tuple[float, Totals]] = deque(maxlen=4)
+
+    def sample(self, now_s: float, totals: Totals) -> None:
+        """Note the totals, about once a second."""
+        self.samples.append((now_s, totals))
+
+    def per_second(self) -> tuple[float, ...]:
+        """The growth of each total."""
+        if len(self.samples) < 2:
+            return (0.0,) * len(Totals._fields)
+        (began, first), (ended, last) = self.samples[0], self.samples[-1]
+        seconds = ended - began
+        return tuple((new - old) / seconds for old, new in zip(first, last, strict=True))
 
 
 @dataclass(slots=True)
@@ -109,3 +148,9 @@ class Counters:
     unexpected_errors: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """Error replies by their first word."""
+
+    def reset(self) -> None:
+        """Back to zero."""
+        fresh = Counters()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))

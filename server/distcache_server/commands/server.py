@@ -1,1 +1,237 @@
-"""The server commands."""
+"""Commands for the server as a whole: its databases, its role, its clock, its end."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from distcache_server import logs
+from distcache_server.arguments import Args, is_integer
+from distcache_server.engine import Shutdown
+from distcache_server.errors import (
+    BadFirstDatabase,
+    BadPrimaryPort,
+    BadSecondDatabase,
+    CannotReplicate,
+    CannotSave,
+    InvalidDatabase,
+    NoShutdown,
+    SyntaxFailure,
+)
+from distcache_server.registry import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_ASYNC_LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    READONLY,
+    STALE,
+    WRITE,
+    group,
+)
+from distcache_server.reply import NOTHING, OK
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+
+command = group("server")
+
+
+# Databases
+
+
+@command(
+    "DBSIZE",
+    READONLY | FAST,
+    since="1.0.0",
+    acl="keyspace",
+    tips="request_policy:all_shards response_policy:agg_sum",
+)
+def dbsize(client: Client, _: Args) -> int:
+    """Returns the number of keys in the database."""
+    return len(client.keyspace)
+
+
+EVERY_SHARD = "request_policy:all_shards response_policy:all_succeeded"
+
+
+def check_flush_mode(words: Args) -> None:
+    """ASYNC or SYNC: either way the values are freed a little at a time."""
+    if len(words) > 2 or (len(words) == 2 and words[1].upper() not in (b"ASYNC", b"SYNC")):
+        raise SyntaxFailure
+
+
+def note_flush(client: Client, keys: int) -> None:
+    """Log a flush like a change, also where there was nothing to remove."""
+    client.keyspace.changes += max(keys, 1)
+
+
+@command(
+    "FLUSHALL [ASYNC | SYNC]",
+    WRITE,
+    since="1.0.0",
+    acl="keyspace dangerous",
+    complexity="O(N) where N is the number of keys",
+    tips=EVERY_SHARD,
+)
+def flushall(client: Client, words: Args) -> Any:
+    """Removes every key of every database."""
+    check_flush_mode(words)
+    databases = client.engine.databases
+    note_flush(client, sum(map(len, databases)))
+    for keyspace in databases:
+        keyspace.clear()
+    return OK
+
+
+@command(
+    "FLUSHDB [ASYNC | SYNC]",
+    WRITE,
+    since="1.0.0",
+    acl="keyspace dangerous",
+    complexity="O(N) where N is the number of keys in the database",
+    tips=EVERY_SHARD,
+)
+def flushdb(client: Client, words: Args) -> Any:
+    """Removes every key of the database."""
+    check_flush_mode(words)
+    note_flush(client, len(client.keyspace))
+    client.keyspace.clear()
+    return OK
+
+
+@command(
+    "SWAPDB index1 index2",
+    WRITE | FAST,
+    since="4.0.0",
+    acl="keyspace dangerous",
+    complexity="O(N) where N is the number of clients that watch keys or wait for them",
+)
+def swapdb(client: Client, words: Args) -> Any:
+    """Exchanges the keys of two databases; clients stay where they are."""
+    _, first, second = words
+    if not is_integer(first):
+        raise BadFirstDatabase
+    if not is_integer(second):
+        raise BadSecondDatabase
+    count = len(client.engine.databases)
+    if not (0 <= int(first) < count and 0 <= int(second) < count):
+        raise InvalidDatabase
+    if first != second:
+        client.database(int(first)).swap(client.database(int(second)))
+    client.keyspace.changes += 1
+    return OK
+
+
+# Time
+
+
+@command("TIME", LOADING | STALE | FAST, since="2.6.0", tips="nondeterministic_output")
+def time(_: Client, __: Args) -> list[bytes]:
+    """Returns the Unix time in seconds, and microseconds of the second."""
+    now_us = time_ns() // 1000
+    return [b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000)]
+
+
+@command(
+    "LASTSAVE",
+    LOADING | STALE | FAST,
+    since="1.0.0",
+    acl="admin dangerous",
+    tips="nondeterministic_output",
+)
+def lastsave(client: Client, _: Args) -> int:
+    """Returns the Unix time of the last snapshot, or of the start where there is none."""
+    return client.engine.started_ms // 1000
+
+
+# Replication
+
+
+@command("ROLE", NOSCRIPT | LOADING | STALE | FAST, since="2.8.12", acl="admin dangerous")
+def role(_: Client, __: Args) -> list[Any]:
+    """Returns the server's part in replication."""
+    return [b"master", 0, []]
+
+
+def follow(client: Client, words: Args) -> Any:
+    """Be a primary, as we are; we cannot be anything else."""
+    _, host, port = words
+    if (host.upper(), port.upper()) == (b"NO", b"ONE"):
+        return OK
+    if not is_integer(port) or not 0 <= int(port) <= 65535:
+        raise BadPrimaryPort
+    logs.warning("Asked to replicate, which is not possible", primary=host, client=client.id)
+    raise CannotReplicate
+
+
+REPLICATION = NO_ASYNC_LOADING | ADMIN | NOSCRIPT | STALE
+
+
+@command("REPLICAOF <host port | NO ONE>", REPLICATION, since="5.0.0")
+def replicaof(client: Client, words: Args) -> Any:
+    """Makes the server a replica of another, or a primary."""
+    return follow(client, words)
+
+
+@command("SLAVEOF <host port | NO ONE>", REPLICATION, since="1.0.0")
+def slaveof(client: Client, words: Args) -> Any:
+    """The older name of REPLICAOF."""
+    return follow(client, words)
+
+
+# Operation
+
+
+@command("MONITOR", ADMIN | NOSCRIPT | LOADING | STALE, since="1.0.0")
+def monitor(client: Client, _: Args) -> Any:
+    """Shows the client every command that the server runs from now on."""
+    if client.monitoring:
+        return NOTHING
+    client.engine.monitor(client)
+    client.enter(client.usual_state())
+    return OK
+
+
+@command(
+    "SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+    ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY,
+    since="1.0.0",
+)
+def shutdown(client: Client, words: Args) -> Any:
+    """Stops the server."""
+    options = {word.upper() for word in words[1:]}
+    wrong = options - {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"}
+    if wrong or {b"NOSAVE", b"SAVE"} <= options or (b"ABORT" in options and len(options) > 1):
+        raise SyntaxFailure
+    if b"ABORT" in options:
+        # Clients are told at once, so that there is never a shutdown that waits.
+        raise NoShutdown
+    if b"SAVE" in options and b"FORCE" not in options:
+        logs.warning("Not shutting down: there is no snapshot to save to", client=client.id)
+        raise CannotSave
+    logs.notice("Shutdown requested", client=client.id, address=client.address)
+    raise Shutdown(
+        save=b"SAVE" in options or None,
+        now=b"NOW" in options,
+        force=b"FORCE" in options,
+    )
+
+
+@command("MODULE", arity=-2, since="4.0.0", complexity="Depends on subcommand.", help="5.0.0")
+def module(_: Client, __: Args) -> Any:
+    """Looks at modules."""
+
+
+@command(
+    "MODULE LIST",
+    ADMIN | NOSCRIPT,
+    since="4.0.0",
+    tips="nondeterministic_output_order",
+    sub=True,
+)
+def module_list(_: Client, __: Args) -> list[Any]:
+    """Returns the loaded modules: none, since there can be none."""
+    return []

@@ -1,0 +1,364 @@
+"""INFO: everything that monitoring wants to know, in sections of ``name:value`` lines.
+
+The names are Redis's, since redis_exporter, Sentinel and client libraries read them.  What does not
+exist here is left out, or has the value that says so where somebody relies on the line.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from distcache_server import memory
+from distcache_server.arguments import Args
+from distcache_server.commands.memory import Overview
+from distcache_server.config.lists import percentile
+from distcache_server.engine import REDIS_VERSION, VERSION
+from distcache_server.registry import LOADING, STALE, group
+from distcache_server.reply import VerbatimString
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.engine import Engine
+    from distcache_server.keyspace import Keyspace
+
+command = group("server")
+
+Lines = Iterable[tuple[str, Any]]
+NO_HISTORY = "0" * 40
+SAMPLE = 100
+"""Keys whose deadlines stand for all when a time to live is averaged."""
+
+
+def human(size: int) -> str:
+    """``1.50M``"""
+    for unit, letter in ((1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
+        if size >= unit:
+            return f"{size / unit:.2f}{letter}"
+    return f"{size}B"
+
+
+def server(engine: Engine) -> Lines:
+    """What runs, where and since when."""
+    config, uname = engine.config, platform.uname()
+    uptime_s = int(time.monotonic() - engine.started_monotonic)
+    yield "redis_version", REDIS_VERSION
+    yield "distcache_version", VERSION
+    yield "redis_git_sha1", "00000000"
+    yield "redis_git_dirty", 0
+    yield "redis_build_id", engine.run_id[:16]
+    yield "redis_mode", "standalone"
+    yield "os", f"{uname.system} {uname.release} {uname.machine}"
+    yield "arch_bits", 64 if sys.maxsize > 1 << 32 else 32
+    yield "monotonic_clock", time.get_clock_info("monotonic").implementation
+    yield "multiplexing_api", "epoll" if hasattr(select, "epoll") else "select"
+    yield "python_version", platform.python_version()
+    yield "process_id", os.getpid()
+    yield "process_supervised", config.supervised
+    yield "run_id", engine.run_id
+    yield "tcp_port", engine.port
+    yield "server_time_usec", time.time_ns() // 1000
+    yield "uptime_in_seconds", uptime_s
+    yield "uptime_in_days", uptime_s // 86400
+    yield "hz", config.hz
+    yield "configured_hz", config.hz
+    yield "lru_clock", engine.now_ms // 1000 & 0xFFFFFF
+    yield "executable", sys.executable
+    yield "config_file", config.config_file
+    yield "io_threads_active", 0
+    for number, (name, place) in enumerate(_listeners(engine)):
+        yield f"listener{number}", f"name={name},{place}"
+
+
+def _listeners(engine: Engine) -> Iterable[tuple[str, str]]:
+    config = engine.config
+    if engine.port:
+        addresses = ",".join(f"bind={address}" for address in config.bind)
+        yield "tcp", f"{addresses},port={engine.port}"
+    if config.unixsocket:
+        yield "unix", f"bind={config.unixsocket}"
+
+
+def clients(engine: Engine) -> Lines:
+    """Who is connected, and what they wait for."""
+    known = engine.clients.values()
+    sizes = [client.memory() for client in known]
+    blocked = engine.blocking.clients
+    yield "connected_clients", len(known)
+    yield "cluster_connections", 0
+    yield "maxclients", engine.config.maxclients
+    yield "client_recent_max_input_buffer", max((size[0] for size in sizes), default=0)
+    yield "client_recent_max_output_buffer", max((size[1] for size in sizes), default=0)
+    yield "blocked_clients", len(blocked) + len(engine.pause.held)
+    yield "tracking_clients", 0
+    yield "pubsub_clients", sum(client.subscriptions > 0 for client in known)
+    yield "watching_clients", sum(len(client.watching) > 0 for client in known)
+    yield (
+        "clients_in_timeout_table",
+        sum(it.blocked is not None and it.blocked.timeout_ms > 0 for it in blocked),
+    )
+    yield "total_watched_keys", sum(len(keyspace.watched) for keyspace in engine.databases)
+    yield "total_blocking_keys", sum(len(keyspace.waiting) for keyspace in engine.databases)
+    yield "total_blocking_keys_on_nokey", 0
+
+
+def memory_(engine: Engine) -> Lines:
+    """What takes how many bytes."""
+    it, limit, machine = Overview(engine), engine.config.maxmemory, memory.total()
+    peak_resident = memory.peak_resident()
+    excess = it.resident - it.used
+    dying = sum(len(keyspace.graveyard) for keyspace in engine.databases)
+    for name, size in (
+        ("used_memory", it.used),
+        ("used_memory_rss", it.resident),
+        ("used_memory_peak", it.peak),
+    ):
+        yield name, size
+        yield f"{name}_human", human(size)
+    yield "used_memory_peak_perc", f"{100 * it.used / it.peak if it.peak else 0:.2f}%"
+    yield "used_memory_overhead", it.overhead
+    yield "used_memory_startup", 0
+    yield "used_memory_dataset", it.dataset
+    yield "used_memory_dataset_perc", f"{it.dataset_percentage:.2f}%"
+    yield "used_memory_rss_peak", peak_resident
+    yield "allocator_allocated", it.used
+    yield "allocator_active", it.resident
+    yield "allocator_resident", it.resident
+    yield "total_system_memory", machine
+    yield "total_system_memory_human", human(machine)
+    yield "used_memory_lua", 0
+    yield "used_memory_lua_human", human(0)
+    yield "used_memory_scripts", 0
+    yield "used_memory_scripts_human", human(0)
+    yield "number_of_cached_scripts", 0
+    yield "number_of_functions", 0
+    yield "number_of_libraries", 0
+    yield "maxmemory", limit
+    yield "maxmemory_human", human(limit)
+    yield "maxmemory_policy", engine.config.maxmemory_policy
+    yield "allocator_frag_ratio", f"{it.fragmentation:.2f}"
+    yield "allocator_frag_bytes", excess
+    yield "allocator_rss_ratio", "1.00"
+    yield "allocator_rss_bytes", 0
+    yield "rss_overhead_ratio", "1.00"
+    yield "rss_overhead_bytes", 0
+    yield "mem_fragmentation_ratio", f"{it.fragmentation:.2f}"
+    yield "mem_fragmentation_bytes", excess
+    yield "mem_not_counted_for_evict", 0
+    yield "mem_replication_backlog", 0
+    yield "mem_total_replication_buffers", 0
+    yield "mem_clients_slaves", 0
+    yield "mem_clients_normal", it.clients
+    yield "mem_cluster_links", 0
+    yield "mem_aof_buffer", 0
+    yield "mem_allocator", "pymalloc"
+    yield "active_defrag_running", 0
+    yield "lazyfree_pending_objects", dying
+
+
+def persistence(engine: Engine) -> Lines:
+    """What is on disk: nothing."""
+    yield "loading", 0
+    yield "async_loading", 0
+    yield "rdb_changes_since_last_save", engine.total_changes()
+    yield "rdb_bgsave_in_progress", 0
+    yield "rdb_last_save_time", engine.started_ms // 1000
+    yield "rdb_last_bgsave_status", "ok"
+    yield "rdb_last_bgsave_time_sec", -1
+    yield "rdb_current_bgsave_time_sec", -1
+    yield "rdb_saves", 0
+    yield "rdb_last_cow_size", 0
+    yield "aof_enabled", 0
+    yield "aof_rewrite_in_progress", 0
+    yield "aof_rewrite_scheduled", 0
+    yield "aof_last_rewrite_time_sec", -1
+    yield "aof_current_rewrite_time_sec", -1
+    yield "aof_last_bgrewrite_status", "ok"
+    yield "aof_last_write_status", "ok"
+    yield "aof_last_cow_size", 0
+
+
+def stats(engine: Engine) -> Lines:
+    """What has happened since the start, or since CONFIG RESETSTAT."""
+    counters, pubsub, keyspaces = engine.counters, engine.pubsub, engine.databases
+    totals = engine.totals()
+    operations, incoming, outgoing = engine.rates.per_second()
+    yield "total_connections_received", counters.connections_received
+    yield "total_commands_processed", totals.commands
+    yield "instantaneous_ops_per_sec", round(operations)
+    yield "total_net_input_bytes", totals.net_input
+    yield "total_net_output_bytes", totals.net_output
+    yield "total_net_repl_input_bytes", 0
+    yield "total_net_repl_output_bytes", 0
+    yield "instantaneous_input_kbps", f"{incoming / 1024:.2f}"
+    yield "instantaneous_output_kbps", f"{outgoing / 1024:.2f}"
+    yield "instantaneous_input_repl_kbps", "0.00"
+    yield "instantaneous_output_repl_kbps", "0.00"
+    yield "rejected_connections", counters.connections_rejected
+    yield "sync_full", 0
+    yield "sync_partial_ok", 0
+    yield "sync_partial_err", 0
+    yield "expired_keys", sum(keyspace.expired for keyspace in keyspaces)
+    yield "expired_subkeys", sum(keyspace.expired_fields for keyspace in keyspaces)
+    yield "expired_stale_perc", "0.00"
+    yield "expired_time_cap_reached_count", counters.expired_time_cap_reached
+    yield "evicted_keys", counters.evicted_keys
+    yield "evicted_clients", counters.evicted_clients
+    yield "keyspace_hits", sum(keyspace.hits for keyspace in keyspaces)
+    yield "keyspace_misses", sum(keyspace.misses for keyspace in keyspaces)
+    yield "pubsub_channels", len(pubsub.channels)
+    yield "pubsub_patterns", len(pubsub.patterns)
+    yield "pubsubshard_channels", len(pubsub.shard_channels)
+    yield "latest_fork_usec", 0
+    yield "total_forks", 0
+    yield "migrate_cached_sockets", 0
+    yield "slave_expires_tracked_keys", 0
+    yield "tracking_total_keys", 0
+    yield "tracking_total_items", 0
+    yield "tracking_total_prefixes", 0
+    yield "unexpected_error_replies", counters.unexpected_errors
+    yield "total_error_replies", sum(counters.errors.values())
+    yield "dump_payload_sanitizations", 0
+    yield "client_query_buffer_limit_disconnections", counters.query_limit_disconnections
+    yield "client_output_buffer_limit_disconnections", counters.output_limit_disconnections
+    yield "acl_access_denied_auth", counters.auth_failures
+    yield "acl_access_denied_cmd", 0
+    yield "acl_access_denied_key", 0
+    yield "acl_access_denied_channel", 0
+
+
+def replication(engine: Engine) -> Lines:
+    """The server's part in replication: a primary without replicas."""
+    yield "role", "master"
+    yield "connected_slaves", 0
+    yield "master_failover_state", "no-failover"
+    yield "master_replid", engine.replication_id
+    yield "master_replid2", NO_HISTORY
+    yield "master_repl_offset", 0
+    yield "second_repl_offset", -1
+    yield "repl_backlog_active", 0
+    yield "repl_backlog_size", engine.config.repl_backlog_size
+    yield "repl_backlog_first_byte_offset", 0
+    yield "repl_backlog_histlen", 0
+
+
+def cpu(_: Engine) -> Lines:
+    """Seconds of processor time."""
+    times = os.times()
+    own = time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
+    share = own / (times.user + times.system) if times.user + times.system else 0.0
+    yield "used_cpu_sys", f"{times.system:.6f}"
+    yield "used_cpu_user", f"{times.user:.6f}"
+    yield "used_cpu_sys_children", f"{times.children_system:.6f}"
+    yield "used_cpu_user_children", f"{times.children_user:.6f}"
+    yield "used_cpu_sys_main_thread", f"{times.system * share:.6f}"
+    yield "used_cpu_user_main_thread", f"{times.user * share:.6f}"
+
+
+def modules(_: Engine) -> Lines:
+    """Loaded modules: none."""
+    return ()
+
+
+def commandstats(engine: Engine) -> Lines:
+    """Calls and times of each command that was called, or refused."""
+    for name, it in sorted(engine.stats.items()):
+        calls, usec = it.calls, it.ns // 1000
+        if calls or it.rejected or it.failed:
+            yield (
+                f"cmdstat_{name}",
+                f"calls={calls},usec={usec},usec_per_call={usec / calls if calls else 0:.2f}"
+                f",rejected_calls={it.rejected},failed_calls={it.failed}",
+            )
+
+
+def errorstats(engine: Engine) -> Lines:
+    """Error replies by their first word."""
+    for code, count in sorted(engine.counters.errors.items()):
+        yield f"errorstat_{code}", f"count={count}"
+
+
+def latencystats(engine: Engine) -> Lines:
+    """How long most calls of each command took, in microseconds."""
+    if not engine.config.latency_tracking:
+        return
+    shares = engine.config.latency_tracking_info_percentiles
+    for name, it in sorted(engine.stats.items()):
+        if it.calls:
+            values = (f"p{percentile(n).decode()}={it.percentile(n / 100):.3f}" for n in shares)
+            yield f"latency_percentiles_usec_{name}", ",".join(values)
+
+
+def cluster(_: Engine) -> Lines:
+    """Whether this is part of a cluster."""
+    yield "cluster_enabled", 0
+
+
+def keyspace_(engine: Engine) -> Lines:
+    """Keys of each database that has some."""
+    for it in engine.databases:
+        if len(it):
+            dated, ttl = it.deadlines.count, average_ttl(it, engine.now_ms)
+            yield f"db{it.index}", f"keys={len(it)},expires={dated},avg_ttl={ttl}"
+
+
+def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
+    """About how many milliseconds keys with a deadline have left."""
+    keys = keyspace.deadlines.sample(SAMPLE)
+    left = [max((keyspace.deadlines.get(key) or 0) - now_ms, 0) for key in keys]
+    return sum(left) // len(left) if left else 0
+
+
+SECTIONS: dict[str, Callable[[Engine], Lines]] = {
+    "server": server,
+    "clients": clients,
+    "memory": memory_,
+    "persistence": persistence,
+    "stats": stats,
+    "replication": replication,
+    "cpu": cpu,
+    "modules": modules,
+    "commandstats": commandstats,
+    "errorstats": errorstats,
+    "latencystats": latencystats,
+    "cluster": cluster,
+    "keyspace": keyspace_,
+}
+"""In the order in which they are shown."""
+TITLES = {"cpu": "CPU"}
+DETAILED = {"commandstats", "latencystats"}
+"""Only shown when asked for."""
+DEFAULT = SECTIONS.keys() - DETAILED
+SEVERAL = {
+    "default": DEFAULT,
+    "all": SECTIONS.keys(),
+    "everything": SECTIONS.keys(),
+    "module_list": {"modules"},
+}
+
+
+@command(
+    "INFO [section [section ...]]",
+    LOADING | STALE,
+    since="1.0.0",
+    acl="dangerous",
+    tips="nondeterministic_output request_policy:all_shards response_policy:special",
+)
+def info(client: Client, words: Args) -> VerbatimString:
+    """Returns facts and figures about the server."""
+    wanted: set[str] = set() if len(words) > 1 else set(DEFAULT)
+    for word in words[1:]:
+        name = word.decode("latin-1").lower()
+        wanted |= SEVERAL.get(name, {name})
+    texts = []
+    for name, lines in SECTIONS.items():
+        if name in wanted:
+            title = f"# {TITLES.get(name, name.capitalize())}\r\n"
+            body = "".join(f"{key}:{value}\r\n" for key, value in lines(client.engine))
+            texts.append(title + body)
+    return VerbatimString("\r\n".join(texts).encode("utf-8", "surrogateescape"))
