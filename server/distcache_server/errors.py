@@ -234,6 +234,10 @@ class BadBitfieldType(CommandError):
     )
 
 
+class BadSortScore(CommandError):
+    text = b"ERR One or more scores can't be converted into double"
+
+
 class SameObject(CommandError):
     text = b"ERR source and destination objects are the same"
 

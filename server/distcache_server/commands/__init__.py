@@ -9,6 +9,7 @@ GROUPS = (
     "clients",
     "keys",
     "key_deadlines",
+    "sorting",
     "waiting",
     "strings",
     "lcs",

@@ -1,0 +1,66 @@
+"""WAIT and WAITAOF: until replicas or the disk have what the client wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distcache_server.arguments import INT64_MAX, Args, integer, integer_between
+from distcache_server.blocking import Wait
+from distcache_server.errors import (
+    Failure,
+    NegativeTimeout,
+    NotATimeout,
+    NotPositive,
+    NotWithin,
+    TimeoutTooLong,
+)
+from distcache_server.registry import NOSCRIPT, group
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+
+command = group("generic")
+
+LEAST = "request_policy:all_shards response_policy:agg_min"
+
+
+def milliseconds(client: Client, word: bytes) -> int:
+    """A timeout in milliseconds; 0 waits for ever."""
+    timeout = integer(word, NotATimeout)
+    if timeout < 0:
+        raise NegativeTimeout
+    if timeout > INT64_MAX - client.keyspace.now_ms:
+        raise TimeoutTooLong
+    return timeout
+
+
+@command("WAIT numreplicas timeout", since="3.0.0", acl="connection -keyspace", tips=LEAST)
+def wait(client: Client, words: Args) -> int:
+    """Waits until so many replicas have what this client wrote; how many have it."""
+    _, word, timeout = words
+    replicas, timeout_ms = integer(word), milliseconds(client, timeout)
+    if replicas > 0:
+        raise Wait([], None, timeout_ms, otherwise=0)
+    return 0
+
+
+@command(
+    "WAITAOF numlocal numreplicas timeout",
+    NOSCRIPT,
+    since="7.2.0",
+    acl="connection -keyspace",
+    tips=LEAST,
+)
+def waitaof(client: Client, words: Args) -> Any:
+    """Waits until this client's writes are on disk, here and at replicas; how many have them."""
+    _, local, word, timeout = words
+    numlocal = integer(local)
+    if not 0 <= numlocal <= 1:
+        raise NotWithin(0, 1)
+    replicas = integer_between(word, 0, INT64_MAX, NotPositive)
+    timeout_ms = milliseconds(client, timeout)
+    if numlocal:
+        raise Failure(b"WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+    if replicas:
+        raise Wait([], None, timeout_ms, otherwise=[0, 0])
+    return [0, 0]
