@@ -197,6 +197,26 @@ class FieldsMismatch(CommandError):
     text = b"ERR The `numfields` parameter must match the number of arguments"
 
 
+class BadScoreRange(CommandError):
+    text = b"ERR min or max is not a float"
+
+
+class BadNameRange(CommandError):
+    text = b"ERR min or max not valid string range item"
+
+
+class ScoreNotANumber(CommandError):
+    text = b"ERR resulting score is not a number (NaN)"
+
+
+class BadWeight(CommandError):
+    text = b"ERR weight value is not a float"
+
+
+class NoInputKeys(CommandError):
+    text = b"ERR at least 1 input key is needed for '%b' command"
+
+
 class NotFinite(CommandError):
     text = b"ERR increment would produce NaN or Infinity"
 
@@ -264,18 +284,6 @@ class BadCount(CommandError):
 
 class NegativeCount(CommandError):
     text = b"ERR COUNT can't be negative"
-
-
-class ScoreIsNan(CommandError):
-    text = b"ERR resulting score is not a number (NaN)"
-
-
-class NotAScoreRange(CommandError):
-    text = b"ERR min or max is not a float"
-
-
-class NotANameRange(CommandError):
-    text = b"ERR min or max not valid string range item"
 
 
 class NegativeMaxlen(CommandError):
@@ -393,6 +401,22 @@ class NoSamples(CommandError):
 
 class UnknownCategory(CommandError):
     text = b"ERR Unknown category '%b'"
+
+
+class InvalidCommand(CommandError):
+    text = b"ERR Invalid command specified"
+
+
+class NoKeyArguments(CommandError):
+    text = b"ERR The command has no key arguments"
+
+
+class WrongNumber(CommandError):
+    text = b"ERR Invalid number of arguments specified for command"
+
+
+class BadArguments(CommandError):
+    text = b"ERR Invalid arguments specified for command"
 
 
 class BadSlowlogCount(CommandError):

@@ -129,16 +129,18 @@ def geoadd(client: Client, words: Args) -> int:
         if only_present:
             return 0
         points = SortedSet()
-    added = moved = 0
+    added = moved = longest = 0
     for member, score in scores:
         old = points.score(member)
         if old is None and not only_present:
             points.add(member, float(score))
             added += 1
+            longest = max(longest, len(member))
         elif old is not None and not only_new and old != score:
             points.add(member, float(score))
             moved += 1
     if added or moved:
+        points.grown(longest, keyspace.limits)
         keyspace.replace(key, points)
         client.effect = [b"ZADD", key, *words[2:at], *pairs]
         keyspace.changed(key, b"zadd", SORTED_SET)
@@ -285,10 +287,11 @@ def _store(client: Client, found: list[geo.Found], query: _Query, event: bytes) 
             client.effect = [b"DEL", key]
             keyspace.changed(key, b"del", GENERIC)
         return 0
-    stored = SortedSet(
+    items = (
         (each.member, each.distance / query.unit if query.by_distance else each.score)
         for each in found
     )
+    stored = SortedSet(items, keyspace.limits)
     keyspace.put(key, stored)
     keyspace.changed(key, event, SORTED_SET)
     return len(found)

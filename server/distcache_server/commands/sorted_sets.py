@@ -1,1 +1,310 @@
-"""The sorted_sets commands."""
+"""The sorted set commands for members; others are in sorted_set_ranges, _pops and _algebra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distcache_server.arguments import INT64_MAX, Args, real
+from distcache_server.commands.hashes import MOST_DRAWS, draws
+from distcache_server.errors import (
+    CommandError,
+    Failure,
+    OutOfRange,
+    ScoreNotANumber,
+    SyntaxFailure,
+    WrongArity,
+)
+from distcache_server.events import SORTED_SET
+from distcache_server.registry import DENYOOM, FAST, ONE_KEY, READONLY, WRITE, group
+from distcache_server.reply import Bulks, NullArray, Pairs, double
+from distcache_server.scanning import cursor_of, scan_options
+from distcache_server.types.sorted_set import SortedSet
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+
+command = group("sorted-set")
+
+# The words of ZADD, as the bits of one option mask.
+NX, XX, GT, LT, CH, INCR = (1 << n for n in range(6))
+_ADD_WORDS = {b"NX": NX, b"XX": XX, b"GT": GT, b"LT": LT, b"CH": CH, b"INCR": INCR}
+_CONDITIONS = NX | GT | LT
+
+SHORT = 15
+"""A number of so many digits is a double without a doubt."""
+
+IN_LOG = "O(log(N)) where N is the number of members in the sorted set."
+
+
+# Adding
+
+
+def score_of(word: bytes) -> float:
+    """The score that a word says."""
+    return float(word) if len(word) <= SHORT and word.isdigit() else real(word)
+
+
+def zadd_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """ZADD of one member each, many times; None, with nothing done, where one would fail."""
+    keyspace = client.keyspace
+    limits, changed = keyspace.limits, keyspace.changed
+    sets: dict[bytes, SortedSet] = {}
+    try:
+        scores = [score_of(words[2]) for words in batch]
+        for words in batch:
+            key = words[1]
+            if key not in sets:
+                sets[key] = keyspace.find_as(key, SortedSet) or SortedSet()
+    except CommandError:
+        return None
+    for key, found in sets.items():
+        if not found:
+            keyspace.put(key, found)
+    replies = []
+    for (_, key, _, member), score in zip(batch, scores, strict=True):
+        found = sets[key]
+        old = found.add(member, score)
+        if old is None:
+            if found.packed:
+                found.grown(len(member), limits)
+            changed(key, b"zadd", SORTED_SET)
+            replies.append(1)
+        else:
+            if old != score:
+                changed(key, b"zadd", SORTED_SET)
+            replies.append(0)
+    return replies
+
+
+def _add(client: Client, words: Args, options: int) -> int | float | None:
+    """ZADD and ZINCRBY."""
+    at = 2
+    while at < len(words) and (option := _ADD_WORDS.get(words[at].upper())):
+        options |= option
+        at += 1
+    scores, members = words[at::2], words[at + 1 :: 2]
+    if not scores or len(scores) != len(members):
+        raise SyntaxFailure
+    if options & (NX | XX) == NX | XX:
+        raise Failure(b"XX and NX options at the same time are not compatible")
+    if (options & _CONDITIONS).bit_count() > 1:
+        raise Failure(b"GT, LT, and/or NX options at the same time are not compatible")
+    if options & INCR and len(scores) > 1:
+        raise Failure(b"INCR option supports a single increment-element pair")
+    wanted = [score_of(word) for word in scores]
+    keyspace, key = client.keyspace, words[1]
+    found = keyspace.find_as(key, SortedSet)
+    if found is None:
+        if options & XX:
+            return None if options & INCR else 0
+        found = SortedSet()
+        keyspace.put(key, found)
+    added = moved = longest = 0
+    reply = None
+    for score, member in zip(wanted, members, strict=True):
+        if options & ~CH:
+            chosen = _choose(found.score(member), score, options)
+            if chosen is None:
+                continue
+            score = reply = chosen
+        old = found.add(member, score)
+        if old is None:
+            added += 1
+            longest = max(longest, len(member))
+        elif old != score:
+            moved += 1
+    if added and found.packed:
+        found.grown(longest, keyspace.limits)
+    if added or moved:
+        keyspace.changed(key, b"zincr" if options & INCR else b"zadd", SORTED_SET)
+    if options & INCR:
+        return reply
+    return added + moved if options & CH else added
+
+
+def _choose(old: float | None, score: float, options: int) -> float | None:
+    """The score that a member is to have by the options of ZADD; None where it stays as it is."""
+    if old is None:
+        return None if options & XX else score
+    if options & NX:
+        return None
+    if options & INCR:
+        score += old
+        if score != score:
+            raise ScoreNotANumber
+    if (options & GT and score <= old) or (options & LT and score >= old):
+        return None
+    return score
+
+
+@command(
+    "ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",
+    WRITE | DENYOOM | FAST,
+    keys=ONE_KEY,
+    since="1.2.0",
+    complexity="O(log(N)) for each item added, where N is the number of elements in the sorted "
+    "set.",
+    run=zadd_run,
+)
+def zadd(client: Client, words: Args) -> int | float | None:
+    """Adds members to a sorted set, or gives them other scores."""
+    return _add(client, words, 0)
+
+
+@command(
+    "ZINCRBY key increment member",
+    WRITE | DENYOOM | FAST,
+    keys=ONE_KEY("RW ACCESS UPDATE"),
+    since="1.2.0",
+    complexity=IN_LOG,
+)
+def zincrby(client: Client, words: Args) -> int | float | None:
+    """Adds to the score of a member; a missing member counts as 0."""
+    return _add(client, words, INCR)
+
+
+@command(
+    "ZREM key member [member ...]",
+    WRITE | FAST,
+    keys=ONE_KEY("RW DELETE"),
+    since="1.2.0",
+    complexity="O(M*log(N)) with N being the number of elements in the sorted set and M the number "
+    "of elements to be removed.",
+)
+def zrem(client: Client, words: Args) -> int:
+    """Removes members from a sorted set, and the set with its last member."""
+    keyspace, key = client.keyspace, words[1]
+    found = keyspace.find_as(key, SortedSet)
+    if found is None:
+        return 0
+    removed = sum(map(found.remove, words[2:]))
+    if removed:
+        keyspace.changed(key, b"zrem", SORTED_SET)
+        keyspace.remove_if_empty(key, found)
+    return removed
+
+
+# Reading
+
+
+@command("ZCARD key", READONLY | FAST, keys=ONE_KEY, since="1.2.0")
+def zcard(client: Client, words: Args) -> int:
+    """Returns the number of members of a sorted set."""
+    found = client.keyspace.read_as(words[1], SortedSet)
+    return 0 if found is None else len(found)
+
+
+@command("ZSCORE key member", READONLY | FAST, keys=ONE_KEY, since="1.2.0")
+def zscore(client: Client, words: Args) -> float | None:
+    """Returns the score of a member."""
+    _, key, member = words
+    found = client.keyspace.read_as(key, SortedSet)
+    return None if found is None else found.score(member)
+
+
+@command(
+    "ZMSCORE key member [member ...]",
+    READONLY | FAST,
+    keys=ONE_KEY,
+    since="6.2.0",
+    complexity="O(N) where N is the number of members being requested.",
+)
+def zmscore(client: Client, words: Args) -> list[float | None]:
+    """Returns the scores of several members, in the order asked for."""
+    found = client.keyspace.read_as(words[1], SortedSet)
+    if found is None:
+        return [None] * (len(words) - 2)
+    return list(map(found.score, words[2:]))
+
+
+def _rank(client: Client, words: Args, reverse: bool) -> Any:
+    """ZRANK and ZREVRANK."""
+    if len(words) > 4:
+        raise WrongArity(words[0].lower())
+    scored = len(words) == 4
+    if scored and words[3].upper() != b"WITHSCORE":
+        raise SyntaxFailure
+    found = client.keyspace.read_as(words[1], SortedSet)
+    rank = None if found is None else found.rank(words[2], reverse)
+    if not scored or found is None:
+        return NullArray if scored else rank
+    return NullArray if rank is None else [rank, found.score(words[2])]
+
+
+@command(
+    "ZRANK key member [WITHSCORE]",
+    READONLY | FAST,
+    keys=ONE_KEY,
+    since="2.0.0",
+    complexity="O(log(N))",
+)
+def zrank(client: Client, words: Args) -> Any:
+    """Returns how many members stand before one, from the lowest score on."""
+    return _rank(client, words, reverse=False)
+
+
+@command(
+    "ZREVRANK key member [WITHSCORE]",
+    READONLY | FAST,
+    keys=ONE_KEY,
+    since="2.0.0",
+    complexity="O(log(N))",
+)
+def zrevrank(client: Client, words: Args) -> Any:
+    """Returns how many members stand before one, from the highest score on."""
+    return _rank(client, words, reverse=True)
+
+
+@command(
+    "ZRANDMEMBER key [count [WITHSCORES]]",
+    READONLY,
+    keys=ONE_KEY,
+    since="6.2.0",
+    complexity="O(N) where N is the number of members returned",
+    tips="NONDETERMINISTIC_OUTPUT",
+)
+def zrandmember(client: Client, words: Args) -> bytes | list[Any] | None:
+    """Returns members at random; a negative count may give one several times."""
+    keyspace, key = client.keyspace, words[1]
+    if len(words) == 2:
+        found = keyspace.read_as(key, SortedSet)
+        return None if found is None else found.draw()[0]
+    count = draws(words[2])
+    if len(words) > 4 or (len(words) == 4 and words[3].upper() != b"WITHSCORES"):
+        raise SyntaxFailure
+    if len(words) == 4 and abs(count) > INT64_MAX // 2:
+        raise OutOfRange
+    found = keyspace.read_as(key, SortedSet)
+    if found is None:
+        return Bulks()
+    if count < -MOST_DRAWS:
+        raise OutOfRange
+    items = found.sample(count) if count >= 0 else [found.draw() for _ in range(-count)]
+    return Pairs(items) if len(words) == 4 else Bulks([member for member, _ in items])
+
+
+@command(
+    "ZSCAN key cursor [MATCH pattern] [COUNT count]",
+    READONLY,
+    keys=ONE_KEY,
+    since="2.8.0",
+    complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls "
+    "for the cursor to return back to 0. N is the number of elements inside the collection.",
+    tips="NONDETERMINISTIC_OUTPUT",
+)
+def zscan(client: Client, words: Args) -> list[Any]:
+    """Walks through the members of a sorted set with their scores, a few at a time."""
+    cursor = cursor_of(words[2])
+    found = client.keyspace.read_as(words[1], SortedSet)
+    if found is None:
+        return [b"0", Bulks()]
+    match, count, _, _ = scan_options(words[3:])
+    cursor, items = found.scan(cursor, count)
+    # Scores are strings here, under RESP3 as well.
+    flat = [
+        word
+        for member, score in items
+        if match is None or match(member)
+        for word in (member, double(score))
+    ]
+    return [b"%d" % cursor, Bulks(flat)]

@@ -78,8 +78,12 @@ class SortedSet:
             self.packed = len(ordered) <= limits.zset_entries and longest <= limits.zset_value
 
     def copy(self) -> SortedSet:
-        other = SortedSet(self.scores.items())
+        other = SortedSet()
+        other.scores = self.scores.copy()
         other.packed = self.packed
+        other._scores = [scores[:] for scores in self._scores]
+        other._members = [members[:] for members in self._members]
+        other._firsts = self._firsts[:]
         return other
 
     def _use_table(self) -> None:
@@ -94,12 +98,10 @@ class SortedSet:
     def encoding(self) -> bytes:
         return b"listpack" if self.packed else b"skiplist"
 
-    def grow(self, members: Sequence[bytes], limits: Limits) -> None:
-        """Unpack a packed set if it will not take these members, whether they are new or not."""
-        new = {member for member in members if member not in self.scores}
-        size = max(len(self.scores) + len(new), len(members))
-        longest = max(map(len, new), default=0)
-        self.packed = size <= limits.zset_entries and longest <= limits.zset_value
+    def grown(self, longest: int, limits: Limits) -> None:
+        """Unpack a packed set that is too large now, ``longest`` being its longest new member."""
+        if len(self.scores) > limits.zset_entries or longest > limits.zset_value:
+            self.packed = False
 
     def memory(self) -> int:
         """About how many bytes it takes, from the size of a few members."""
@@ -127,15 +129,15 @@ class SortedSet:
     def score(self, member: bytes) -> float | None:
         return self.scores.get(member)
 
-    def add(self, member: bytes, score: float) -> bool:
-        """Give a member this score; whether it is new."""
+    def add(self, member: bytes, score: float) -> float | None:
+        """Give a member this score; the one it had, or None where it is new."""
         score += 0.0
         known = self.scores
         # What Table.get and Table.__setitem__ would do, in one go.
         part = known if isinstance(known, dict) else known.parts[hash(member) & known.mask]
         old = part.get(member)
         if old == score:
-            return False
+            return old
         part[member] = score
         if old is not None:
             self._take(old, member)
@@ -151,7 +153,7 @@ class SortedSet:
             self._firsts[at] = score
         if len(scores) > CHUNK:
             self._split(at)
-        return old is None
+        return old
 
     def remove(self, member: bytes) -> bool:
         """Drop a member; whether it was there."""

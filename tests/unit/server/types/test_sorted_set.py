@@ -42,7 +42,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(member=names, score=scores)
     def add(self, member: bytes, score: float) -> None:
-        assert self.subject.add(member, score) == (member not in self.model)
+        assert self.subject.add(member, score) == self.model.get(member)
         self.model[member] = score
 
     @rule(member=names)
