@@ -395,11 +395,16 @@ class Keyspace:
         """Remove a collection that lost its last entry, with its own event."""
         if not value:
             self.remove(key)
-            self.changed(key, b"del", events.GENERIC)
+            self.also(key, b"del", events.GENERIC)
 
     def changed(self, key: bytes, event: bytes, kind: int) -> None:
         """A command changed this key: count it, and tell whoever wants to know."""
         self.changes += 1
+        if self.observed:
+            self._tell(key, event, kind)
+
+    def also(self, key: bytes, event: bytes, kind: int) -> None:
+        """Tell of another event that belongs to a change which was counted already."""
         if self.observed:
             self._tell(key, event, kind)
 

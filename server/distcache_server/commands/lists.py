@@ -314,7 +314,7 @@ def move(
         target.push_left(element)
     else:
         target.push_right(element)
-    keyspace.changed(destination, b"lpush" if to_left else b"rpush", LIST)
+    keyspace.also(destination, b"lpush" if to_left else b"rpush", LIST)
     popped(keyspace, source, value, from_left)
     return element
 
