@@ -78,6 +78,8 @@ class Engine:
         self.in_transaction = False
         self.active_expiry = True
         """Keys are removed when their deadline comes, not only when somebody asks for them."""
+        self.ticking = True
+        """What is to be done once a second is done; DEBUG can turn it off."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
 

@@ -419,6 +419,47 @@ class BadArguments(CommandError):
     text = b"ERR Invalid arguments specified for command"
 
 
+# DEBUG
+
+
+class UnknownSubcommandOrArity(CommandError):
+    text = b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
+
+
+class BadDebugThreshold(CommandError):
+    text = b"ERR argument must be a memory value bigger than 1 and smaller than 4gb"
+
+
+class BadDebugType(CommandError):
+    text = (
+        b"ERR Wrong protocol type name. Please use one of the following: string|integer|double|"
+        b"bignum|null|array|set|map|attrib|push|verbatim|true|false"
+    )
+
+
+class NotAllowedInResp2(CommandError):
+    text = b"ERR RESP2 is not supported by this command"
+
+
+class NoSuchDatabase(CommandError):
+    text = b"ERR Out of range database"
+
+
+class NotAListpack(CommandError):
+    text = b"ERR Not a listpack encoded object."
+
+
+class NotATable(CommandError):
+    text = b"ERR The value stored at the specified key is not represented using an hash table"
+
+
+class NoPersistence(CommandError):
+    text = b"ERR nothing is kept on disk that could be loaded"
+
+
+# SLOWLOG, COMMAND, LATENCY, ACL
+
+
 class BadSlowlogCount(CommandError):
     text = b"ERR count should be greater than or equal to -1"
 

@@ -1,4 +1,4 @@
-"""Who may connect, and when a connection is closed: maxclients, protected mode, limits, idle time."""
+"""Who may connect, and when a connection is closed: limits, protected mode, idle time."""
 
 from __future__ import annotations
 
@@ -91,6 +91,8 @@ class Gate:
     def tick(self) -> None:
         """Once a second: close idle clients, and those that use too much memory together."""
         engine, config = self.engine, self.engine.config
+        if not engine.ticking:
+            return
         engine.rates.sample(monotonic(), engine.totals())
         clients = engine.clients
         now_ms = engine.now_ms

@@ -8,11 +8,11 @@ the key specification serves COMMAND GETKEYS, and later access rules and cluster
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from distcache_server import usage as usages
 from distcache_server.arguments import Args
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Keys:
         """The same places with other access flags: ``ONE_KEY("OW INSERT")``."""
         return replace(self, access=access)
 
-    def positions(self, words: Args) -> list[int]:
-        """Indexes of the words that are keys; empty where the command is malformed."""
+    def positions(self, words: Args) -> list[int] | None:
+        """Indexes of the words that are keys; None where their number makes no sense."""
         if self.unknown:
             return []
         start = self.first
@@ -140,10 +140,10 @@ class Keys:
             try:
                 count = int(words[start])
             except ValueError:
-                return []
+                return None
             start += 1
             if not 0 < count <= len(words) - start:
-                return []
+                return None
             return list(range(start, start + count * self.step, self.step))
         if self.last >= 0:
             stop = start + self.last
@@ -167,6 +167,8 @@ class Command:
     name: str
     """In lower case; a subcommand is ``config|get``."""
     usage: str
+    arguments: list[usages.Argument]
+    """What the usage line says, taken apart."""
     handler: Handler
     flags: Flag
     keys: tuple[Keys, ...]
@@ -211,10 +213,16 @@ class Command:
         return [REDACTED if at in hidden else word for at, word in enumerate(words)]
 
     def find_keys(self, words: Args) -> list[tuple[int, str]]:
-        """Index and access flags of every word that is a key, in order, without repetition."""
+        """Index and access flags of every word that is a key; empty for a malformed command."""
         if self.getkeys is not None:
             return self.getkeys(words)
-        return [(at, keys.access) for keys in self.keys for at in keys.positions(words)]
+        found: list[tuple[int, str]] = []
+        for keys in self.keys:
+            positions = keys.positions(words)
+            if positions is None:
+                return []
+            found += [(at, keys.access) for at in positions]
+        return found
 
 
 COMMANDS: dict[str, Command] = {}
@@ -295,37 +303,6 @@ def by_name(name: str) -> Command | None:
     return command.subcommands.get(sub) if command and sub else command
 
 
-_word = re.compile(r"\s*(\[|\]|\||\.\.\.|<|>|\"[^\"]*\"|[^\s\[\]|<>]+)")
-
-
-def least_words(usage: str) -> tuple[int, bool]:
-    """The fewest words a usage line allows, and whether more may follow."""
-    depth = 0
-    more = False
-    counts = [0]
-    alternatives: list[list[int]] = []
-    for piece in _word.findall(usage):
-        if piece in "[<":
-            depth += piece == "["
-            counts.append(0)
-            alternatives.append([])
-        elif piece == "|":
-            if alternatives:
-                alternatives[-1].append(counts[-1])
-                counts[-1] = 0
-        elif piece in "]>":
-            choice = min([*alternatives.pop(), counts.pop()])
-            if piece == ">":
-                counts[-1] += choice
-            else:
-                more = True
-        elif piece == "...":
-            more = True
-        else:
-            counts[-1] += 1
-    return counts[0], more
-
-
 def group(name: str) -> Callable[..., Callable[[H], H]]:
     """The decorator of a command group: ``command = group("string")``."""
 
@@ -346,7 +323,9 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         sub: bool = False,
     ) -> Callable[[H], H]:
         words = usage.split()
-        least, more = least_words(usage)
+        arguments = usages.parse(usage, 2 if sub else 1)
+        least = (2 if sub else 1) + sum(argument.least for argument in arguments)
+        more = any(argument.varies for argument in arguments)
         if arity is not None:
             least, more = abs(arity), arity < 0
         access = "RO ACCESS" if flags & READONLY else "RW UPDATE"
@@ -360,6 +339,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
             declared = Command(
                 name=path,
                 usage=usage,
+                arguments=arguments,
                 handler=handler,
                 flags=flags,
                 keys=specs,
@@ -370,7 +350,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 least=least,
                 most=MANY if more else least,
                 acl=tuple(acl.split()),
-                tips=tuple(tips.split()),
+                tips=tuple(tips.lower().split()),
                 run=run,
                 getkeys=getkeys,
                 help_since=help or since,

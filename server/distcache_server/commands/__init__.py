@@ -35,6 +35,8 @@ GROUPS = (
     "latency",
     "acl",
     "lolwut",
+    "introspection",
+    "debugging",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import UnknownCategory
+from distcache_server.errors import UnknownCategory, UnknownSubcommandOrArity
 from distcache_server.registry import (
     CATEGORIES,
     LOADING,
@@ -46,6 +46,8 @@ def acl_cat(_: Client, words: Args) -> list[bytes]:
     """Returns the categories of commands, or the commands of one."""
     if len(words) == 2:
         return [name.encode() for name in CATEGORIES]
+    if len(words) > 3:
+        raise UnknownSubcommandOrArity(words[1], b"ACL")
     wanted = words[2].decode("latin-1").lower()
     if wanted not in CATEGORIES:
         raise UnknownCategory(words[2])

@@ -285,8 +285,8 @@ def close(client: Client, found: list[Client]) -> int:
 
 
 @command(
-    "CLIENT KILL <ip:port | <ID client-id | TYPE <NORMAL | MASTER | REPLICA | PUBSUB>"
-    " | USER username | ADDR ip:port | LADDR ip:port | SKIPME <YES | NO> | MAXAGE maxage> ...>",
+    "CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]"
+    " [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE maxage]>",
     PLAIN | ADMIN,
     arity=-3,
     since="2.4.0",

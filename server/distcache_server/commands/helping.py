@@ -36,5 +36,11 @@ def declare() -> None:
     for container in list(COMMANDS.values()):
         if container.subcommands and "help" not in container.subcommands:
             command = group(container.group)
-            usage = f"{container.name.upper()} HELP"
-            command(usage, LOADING | STALE, since=container.help_since, sub=True)(show_help)
+            declared = command(
+                f"{container.name.upper()} HELP",
+                LOADING | STALE,
+                since=container.help_since,
+                acl=" ".join(container.acl),
+                sub=True,
+            )
+            declared(show_help)

@@ -299,7 +299,7 @@ def copy(client: Client, words: Args) -> int:
 # OBJECT
 
 
-@command("OBJECT", since="2.2.3", arity=-2, complexity="Depends on subcommand.")
+@command("OBJECT", since="2.2.3", arity=-2, complexity="Depends on subcommand.", help="6.2.0")
 def object_(_: Client, __: Args) -> Any:
     """Tells how values are kept."""
 

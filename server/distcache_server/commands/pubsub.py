@@ -139,7 +139,7 @@ def spublish(client: Client, words: Args) -> int:
     return client.engine.pubsub.publish_shard(channel, message)
 
 
-@command("PUBSUB", since="2.8.0", arity=-2, complexity="Depends on subcommand.")
+@command("PUBSUB", since="2.8.0", arity=-2, complexity="Depends on subcommand.", help="6.2.0")
 def pubsub(_: Client, __: Args) -> Any:
     """A container for Pub/Sub commands."""
 

@@ -187,7 +187,7 @@ def zrem(client: Client, words: Args) -> int:
 # Reading
 
 
-@command("ZCARD key", READONLY | FAST, keys=ONE_KEY, since="1.2.0")
+@command("ZCARD key", READONLY | FAST, keys=ONE_KEY("RO"), since="1.2.0")
 def zcard(client: Client, words: Args) -> int:
     """Returns the number of members of a sorted set."""
     found = client.keyspace.read_as(words[1], SortedSet)

@@ -115,6 +115,12 @@ def set_options(words: Args, known: dict[bytes, int]) -> tuple[int, bytes]:
     return mask, number
 
 
+def set_keys(words: Args) -> list[tuple[int, str]]:
+    """The key of SET: whether its old value is read depends on the options."""
+    reads = any(word.upper() == b"GET" for word in words[3:])
+    return [(1, "RW ACCESS UPDATE" if reads else "OW UPDATE")]
+
+
 @command(
     "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds"
     " | PXAT unix-time-milliseconds | KEEPTTL]",
@@ -122,6 +128,7 @@ def set_options(words: Args, known: dict[bytes, int]) -> tuple[int, bytes]:
     keys=ONE_KEY("RW ACCESS UPDATE VARIABLE_FLAGS"),
     since="1.0.0",
     run=set_run,
+    getkeys=set_keys,
 )
 def set_(client: Client, words: Args) -> Any:
     """Sets a key to a string, whatever it held before."""

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 command = group("transactions")
 
-PLAIN = NOSCRIPT | LOADING | STALE | ALLOW_BUSY | INSTANT
+PLAIN = NOSCRIPT | LOADING | STALE | INSTANT
 
 
-@command("MULTI", PLAIN | FAST, since="1.2.0")
+@command("MULTI", PLAIN | FAST | ALLOW_BUSY, since="1.2.0")
 def multi(client: Client, _: Args) -> Any:
     """Starts a transaction."""
     if client.state == "multi":
@@ -59,7 +59,7 @@ def leave_multi(client: Client) -> None:
     client.enter(client.usual_state())
 
 
-@command("DISCARD", PLAIN | FAST, since="2.0.0", complexity="O(N)")
+@command("DISCARD", PLAIN | FAST | ALLOW_BUSY, since="2.0.0", complexity="O(N)")
 def discard(client: Client, _: Args) -> Any:
     """Discards a transaction."""
     if client.state != "multi":
