@@ -168,16 +168,21 @@ class Keyspace:
 
     def _read_special(self, key: bytes) -> Value | None:
         deadlines = self.deadlines
+        hidden = False
         if deadlines.count:
             deadline = deadlines.parts[hash(key) & deadlines.mask].get(key)
             if deadline is not None and deadline <= self.now_ms:
-                self.lapse(key)
+                hidden = self.frozen
+                if not hidden:
+                    self.lapse(key)
         if self.ledger is not None:
             self.ledger.touch(key, self.now_ms)
         table = self.values
         value = table.parts[hash(key) & table.mask].get(key)
         if type(value) is Hash and value.deadlines is not None:
             value = self._fresh(key, value)
+        if hidden:
+            value = None
         if value is None:
             self.misses += 1
             if self.notify is not None:
