@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_, or_, xor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distcache_server.arguments import Args, integer, integer_between
+from distcache_server.arguments import INT64_MAX, Args, integer, integer_between
 from distcache_server.errors import (
     BadBit,
     BadBitfieldType,
@@ -50,21 +50,16 @@ def setbit(client: Client, words: Args) -> int:
     offset = bit_offset(client, where)
     bit = integer_between(word, 0, 1, BadBit)
     keyspace = client.keyspace
-    value = keyspace.find_string(key)
+    buffer = keyspace.buffer(key, keyspace.find_string(key) or b"")
     at, mask = offset >> 3, 0x80 >> (offset & 7)
-    if value is None:
-        value, old = b"", 0
-    elif at >= len(value):
-        old = 0
-    else:
-        old = 1 if value[at] & mask else 0
-        if old == bit:
-            return old
-    buffer = keyspace.buffer(key, value)
-    buffer.extend_to(at + 1)
+    grown = at >= len(buffer)
+    if grown:
+        buffer.extend_to(at + 1)
+    old = 1 if buffer[at] & mask else 0
     if old != bit:
         buffer[at] ^= mask
-    keyspace.changed(key, b"setbit", STRING)
+    if grown or old != bit:
+        keyspace.changed(key, b"setbit", STRING)
     return old
 
 
@@ -322,7 +317,9 @@ def fit(field: Operation, number: int) -> int | None:
     if field.overflow == _FAIL:
         return None
     if field.overflow == _SAT:
-        return least if number < least else most
+        # Redis takes a number far below zero, whose distance to the most has no sign left in 64
+        # bits, for one that is too large.
+        return least if number < least and most - number <= INT64_MAX else most
     return (number - least) % (most - least + 1) + least
 
 

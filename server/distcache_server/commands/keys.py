@@ -197,7 +197,7 @@ def rename_key(client: Client, words: Args, overwrite: bool) -> bool:
         keyspace.remove(new)
     _settle(keyspace, new, keyspace.take(key), deadline)
     keyspace.changed(key, b"rename_from", GENERIC)
-    keyspace.changed(new, b"rename_to", GENERIC)
+    keyspace.also(new, b"rename_to", GENERIC)
     return True
 
 
@@ -252,7 +252,7 @@ def move(client: Client, words: Args) -> int:
     deadline = source.deadline(key)
     _settle(target, key, source.take(key), deadline)
     source.changed(key, b"move_from", GENERIC)
-    target.changed(key, b"move_to", GENERIC)
+    target.also(key, b"move_to", GENERIC)
     return 1
 
 
@@ -289,10 +289,9 @@ def copy(client: Client, words: Args) -> int:
             return 0
         target.remove(new)
     _settle(target, new, value if type(value) is bytes else value.copy(), deadline)
-    target.changed(new, b"copy_to", GENERIC)
-    if target is not source:
-        # The log is told of changes in the client's own database.
-        source.changes += 1
+    # Counted in the client's own database, where the log looks.
+    source.changes += 1
+    target.also(new, b"copy_to", GENERIC)
     return 1
 
 

@@ -156,11 +156,11 @@ def set_(client: Client, words: Args) -> Any:
     if deadline:
         if deadline <= keyspace.now_ms:
             keyspace.remove(key)
-            keyspace.changed(key, b"del", GENERIC)
+            keyspace.also(key, b"del", GENERIC)
             client.effect = [b"DEL", key]
             return reply
         keyspace.expire_at(key, deadline)
-        keyspace.changed(key, b"expire", GENERIC)
+        keyspace.also(key, b"expire", GENERIC)
         client.effect = [b"SET", key, value, b"PXAT", b"%d" % deadline]
     return reply
 
@@ -359,7 +359,7 @@ def set_for(client: Client, words: Args, option: int, name: bytes) -> Any:
     keyspace.put(key, value)
     keyspace.expire_at(key, deadline)
     keyspace.changed(key, b"set", STRING)
-    keyspace.changed(key, b"expire", GENERIC)
+    keyspace.also(key, b"expire", GENERIC)
     client.effect = [b"SET", key, value, b"PXAT", b"%d" % deadline]
     return OK
 
