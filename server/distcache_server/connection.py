@@ -27,6 +27,7 @@ from distcache_server.framing import (
     Parser,
     ProtocolError,
     parse_single,
+    parse_uniform,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ SLICE = 128
 """Commands that run before the size of their replies is looked at."""
 FULL = 1 << 20
 """Unsent reply bytes at which a client's next commands wait until it has read some."""
+SINGLE, UNIFORM, MIXED = "single", "uniform", "mixed"
+MISREADS = 16
+"""After so many a connection's batches are left to hiredis."""
 READ_AHEAD = 64 << 20
 """Bytes read from a client whose commands wait; then the kernel's buffers have to do."""
 
@@ -54,8 +58,10 @@ class Connection(asyncio.Protocol):
         self.parser = Parser()
         self.framer: Framer | None = None
         """Holds a command that is cut off, or all input while the fast ways are not for it."""
-        self.single = True
-        """The last read held one command, so the next one probably does."""
+        self.shape = SINGLE
+        """What the last read held, and so probably the next."""
+        self.misread = 0
+        """Reads that looked uniform, but not to ``parse_uniform``."""
         self.replies: list[bytes] | None = None
         """The batch that is running; what is sent meanwhile goes behind its replies."""
         self.inbox: list[bytes] = []
@@ -137,11 +143,16 @@ class Connection(asyncio.Protocol):
         if self.framer is not None:
             self.framer.feed(data)
             return self._answered(self._run_framed)
-        if self.single and client.state != "unauthenticated" and (words := parse_single(data)):
-            return self._answered(self._run_single, words)
+        if client.state != "unauthenticated":
+            if self.shape is SINGLE and (words := parse_single(data)):
+                return self._answered(self._run_single, words)
+            if self.shape is UNIFORM:
+                if batch := parse_uniform(data):
+                    return self._answered(self._run_uniform, batch)
+                self.misread += 1
         return self._answered(self._run_batch, data)
 
-    def _answered(self, run: Callable[..., None], *input_: Args | bytes) -> bytes:
+    def _answered(self, run: Callable[..., None], *input_: Args | list[Args] | bytes) -> bytes:
         """Run commands, and see to what may end them; their replies, encoded."""
         replies: list[bytes] = []
         self.replies = replies
@@ -162,6 +173,12 @@ class Connection(asyncio.Protocol):
     def _run_single(self, replies: list[bytes], words: Args) -> None:
         execute(self.client, [words], replies, time_ns())
 
+    def _run_uniform(self, replies: list[bytes], batch: list[Args]) -> None:
+        if len(set(map(_first, batch))) == 1 and (done := execute_run(self.client, batch)):
+            replies.append(done)
+        else:
+            self._run(replies, list(map(list, batch)))
+
     def _run_batch(self, replies: list[bytes], data: bytes) -> None:
         """Let hiredis read the batch if it may, and run it."""
         client = self.client
@@ -173,7 +190,7 @@ class Connection(asyncio.Protocol):
         batch, rest = parsed
         if rest:
             self._frame(rest)
-        self.single = len(batch) == 1
+        self.shape = self._shape_of(batch, rest)
         if batch:
             self._run(replies, batch)
         if rest and self._may_run():
@@ -198,6 +215,13 @@ class Connection(asyncio.Protocol):
             if sum(map(len, replies)) > FULL:
                 client.backlog = batch[start + SLICE :]
                 return
+
+    def _shape_of(self, batch: list[Args], rest: bytes) -> str:
+        if len(batch) == 1:
+            return SINGLE
+        if rest or self.misread > MISREADS or len(set(map(len, batch))) != 1:
+            return MIXED
+        return UNIFORM
 
     def _frame(self, data: bytes) -> None:
         framer = self.framer = Framer(self.engine.config.proto_max_bulk_len)

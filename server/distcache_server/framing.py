@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 
@@ -184,7 +184,8 @@ class Framer:
 # The fast ways
 
 CRLF = b"\r\n"
-_LENGTHS = {b"$%d" % n: n for n in range(512)}
+_LENGTHS = {b"$%d" % n: n for n in range(1024)}
+_STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 9)}
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
 _TOKEN = secrets.token_hex(8).encode()
@@ -201,28 +202,56 @@ def encoded_length(batch: list[Args]) -> int:
 
 
 def parse_single(data: bytes) -> Args | None:
-    """One command of two or three short words and nothing else, or None."""
-    parts = data.split(CRLF, 8)
-    if len(parts) == 6:
-        head, length, name, length1, word1, end = parts
-        if (
-            head == b"*2"
-            and not end
-            and _LENGTHS.get(length) == len(name)
-            and _LENGTHS.get(length1) == len(word1)
-        ):
+    """One command of up to four short words and nothing else, or None."""
+    parts = data.split(CRLF, 10)
+    count = len(parts)
+    if parts[-1] or _STRIDES.get(parts[0]) != count - 1:
+        return None
+    get = _LENGTHS.get
+    if count == 6:
+        _, length, name, length1, word1, _ = parts
+        if get(length) == len(name) and get(length1) == len(word1):
             return [name, word1]
-    elif len(parts) == 8:
-        head, length, name, length1, word1, length2, word2, end = parts
-        if (
-            head == b"*3"
-            and not end
-            and _LENGTHS.get(length) == len(name)
-            and _LENGTHS.get(length1) == len(word1)
-            and _LENGTHS.get(length2) == len(word2)
-        ):
+    elif count == 8:
+        _, length, name, length1, word1, length2, word2, _ = parts
+        if get(length) == len(name) and get(length1) == len(word1) and get(length2) == len(word2):
             return [name, word1, word2]
+    elif count == 4:
+        if get(parts[1]) == len(parts[2]):
+            return [parts[2]]
+    elif count == 10:
+        words = parts[2::2]
+        if [*map(get, parts[1:-1:2])] == [*map(len, words)]:
+            return words
     return None
+
+
+def parse_uniform(data: bytes) -> list[Args] | None:
+    """A whole read of commands that are alike in their number of words, all short, or None.
+
+    The lines are sorted out by slices, so that nothing happens command by command; words come as
+    tuples.  A line break within a word is no harm: then the numbers do not fit.
+    """
+    parts = data.split(CRLF)
+    head = parts[0]
+    stride = _STRIDES.get(head)
+    if stride is None or parts.pop():
+        return None
+    count, rest = divmod(len(parts), stride)
+    if rest or parts[::stride].count(head) != count:
+        return None
+    columns = []
+    for at in range(1, stride, 2):
+        words = parts[at + 1 :: stride]
+        lengths = parts[at::stride]
+        first = _LENGTHS.get(lengths[0])
+        if lengths.count(lengths[0]) == count:
+            if {first} != set(map(len, words)):
+                return None
+        elif [*map(_LENGTHS.get, lengths)] != [*map(len, words)]:
+            return None
+        columns.append(words)
+    return cast(list[Args], list(zip(*columns, strict=True)))
 
 
 class Parser:

@@ -10,7 +10,14 @@ from distcache_server import commands, dispatch
 from distcache_server.client import Client
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine
-from distcache_server.framing import Framer, Parser, ProtocolError, encoded_length, parse_single
+from distcache_server.framing import (
+    Framer,
+    Parser,
+    ProtocolError,
+    encoded_length,
+    parse_single,
+    parse_uniform,
+)
 from distcache_server.gate import Gate
 from distcache_server.lookup import Entry, Table
 from distcache_server.quoting import Unbalanced, split
@@ -129,7 +136,7 @@ def strictly(data: bytes) -> tuple[list[list[bytes]], bytes]:
 word = st.one_of(
     st.sampled_from([b"GET", b"key", b"", b"a\r\nb", b"*2\r\n$1\r\n", b">3", b"100000", b"%~|"]),
     st.binary(max_size=30),
-    st.binary(min_size=500, max_size=600),
+    st.integers(500, 1100).map(lambda size: b"z" * size),
 )
 
 
@@ -138,6 +145,10 @@ def encoded(words: list[bytes]) -> bytes:
 
 
 whole = st.lists(word, min_size=1, max_size=5).map(encoded)
+alike = st.integers(1, 4).flatmap(
+    lambda size: st.lists(st.lists(word, min_size=size, max_size=size), min_size=2, max_size=6)
+)
+run = alike.map(lambda batch: b"".join(map(encoded, batch)))
 odd = st.sampled_from(
     [
         b"PING\r\n",
@@ -171,7 +182,7 @@ odd = st.sampled_from(
 
 @pytest.mark.fuzz
 @settings(max_examples=fuzz_commands(400))
-@given(st.lists(st.one_of(whole, whole, odd), min_size=1, max_size=12), st.data())
+@given(st.lists(st.one_of(whole, run, run, odd), min_size=1, max_size=12), st.data())
 def test_the_same_commands_however_the_bytes_are_cut(
     pieces: list[bytes], data: st.DataObject
 ) -> None:
@@ -209,7 +220,20 @@ def test_the_length_on_the_wire_is_known(batch: list[list[bytes]]) -> None:
     assert encoded_length(batch) == sum(len(encoded(words)) for words in batch)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@settings(max_examples=200)
+@given(alike)
+def test_commands_that_are_alike_are_sorted_out_by_slices(batch: list[list[bytes]]) -> None:
+    data = b"".join(map(encoded, batch))
+    parsed = parse_uniform(data)
+    if parsed is None:
+        assert any(b"\r\n" in word or len(word) > 1000 for words in batch for word in words)
+    else:
+        assert list(map(list, parsed)) == batch
+    assert parse_uniform(data[:-1]) is None
+    assert parse_uniform(data + b"*") is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_a_single_short_command_is_split_in_python(size: int) -> None:
     words = [b"word"] * size
     assert parse_single(encoded(words)) == words
