@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from operator import itemgetter
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distcache_server import events
-from distcache_server.eviction import POLICIES, Policy, Pool
+from distcache_server.eviction import POLICIES, Policy, least
 from distcache_server.expiry import free
 from distcache_server.ledger import Budget, Ledger
 from distcache_server.memory import resident
+from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -33,6 +36,8 @@ FREE_NS = 300_000
 """How long an eviction is held up by freeing values that went before."""
 CLIENTS = 256
 """Clients whose memory is added up in one step."""
+
+_worth = itemgetter(0)
 
 
 def longest_ns(tenacity: int) -> int:
@@ -66,7 +71,8 @@ class Evictor:
         self._policy: type[Policy] | None = None
         self._volatile = False
         self._counting = False
-        self._pool: Pool[tuple[Keyspace, bytes]] = Pool()
+        self._doomed: list[tuple[int, Keyspace, bytes]] = []
+        """Keys that are to go, the last one first, each with what it was worth when found."""
         self._round: Iterator[Client] = iter(())
         self._round_bytes = 0
         self._client_bytes = 0
@@ -80,7 +86,7 @@ class Evictor:
         active = config.maxmemory > 0 or (policy is not None and policy.tracks)
         self.budget.limit = config.maxmemory or NO_LIMIT
         self._volatile = scope == "volatile"
-        self._pool.clear()
+        self._doomed.clear()
         if active == self.active and policy is self._policy:
             return
         self.active, self._policy = active, policy
@@ -139,32 +145,39 @@ class Evictor:
 
     def _victim(self, now_ms: int) -> tuple[Keyspace, bytes] | None:
         """The key that is to go, or None where the policy allows none to."""
-        policy, pool = self._policy, self._pool
-        assert policy is not None
-        count = policy.draws or self.config.maxmemory_samples
         while True:
-            found = False
-            for keyspace in self.databases:
-                table = keyspace.deadlines if self._volatile else keyspace.values
-                if table.count:
-                    found = True
-                    keyspace.now_ms = max(keyspace.now_ms, now_ms)
-                    for key in table.sample(count):
-                        pool.offer(self._worth(keyspace, key), (keyspace, key))
-            if not found:
-                return None
-            while (best := pool.take()) is not None:
-                worth, (keyspace, key) = best
-                table = keyspace.deadlines if self._volatile else keyspace.values
-                # It may have been used since it was offered.
-                if key in table and self._worth(keyspace, key) <= worth:
-                    return keyspace, key
+            if not self._doomed:
+                self._doomed = self._doom(now_ms)
+                if not self._doomed:
+                    return None
+            worth, keyspace, key = self._doomed.pop()
+            policy, deadline = self._policy_of(keyspace), keyspace.deadlines.get(key)
+            # It may have gone, or been used, since it was found.
+            there = key in keyspace.values and not (self._volatile and deadline is None)
+            if there and policy is not None and policy.worth(key, deadline, now_ms) <= worth:
+                return keyspace, key
 
-    def _worth(self, keyspace: Keyspace, key: bytes) -> int:
-        ledger = keyspace.ledger
-        assert ledger is not None
-        assert ledger.policy is not None
-        return ledger.policy.worth(key, keyspace.deadlines.get(key), keyspace.now_ms)
+    def _doom(self, now_ms: int) -> list[tuple[int, Keyspace, bytes]]:
+        """Keys worth little, from a random part of each database; the one worth least is last."""
+        samples = self.config.maxmemory_samples
+        every = not self._volatile and not self._counting
+        found: list[tuple[int, Keyspace, bytes]] = []
+        most = databases = 0
+        for keyspace in self.databases:
+            table: Table[bytes, Any] = keyspace.deadlines if self._volatile else keyspace.values
+            policy = self._policy_of(keyspace)
+            if table.count and policy is not None:
+                keys = least(policy.draw(table, every, now_ms), samples)
+                found += [(worth, keyspace, key) for key, worth in keys]
+                most = max(most, len(keys))
+                databases += 1
+        if databases > 1:
+            random.shuffle(found)  # what is worth the same goes from any of them
+            found.sort(key=_worth)
+        return found[:most][::-1]
+
+    def _policy_of(self, keyspace: Keyspace) -> Policy | None:
+        return keyspace.ledger.policy if keyspace.ledger is not None else None
 
     def _evict(self, keyspace: Keyspace, key: bytes) -> None:
         # Where the deadline has come already, the key has expired instead.

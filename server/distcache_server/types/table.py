@@ -226,12 +226,18 @@ class Table(Generic[K, V]):
             if at < len(part):
                 return next(islice(part, at, None))
 
-    def sample(self, count: int) -> list[K]:
-        """Up to ``count`` different keys, spread over one part drawn at random: for eviction."""
+    def draw(self) -> dict[K, V]:
+        """A part at random, which has some hundred entries where there are many; only to read."""
         part: dict[K, V] = {}
         while self.count and not part:
             part = self.parts[random.getrandbits(self.bits)]
+        return part
+
+    def sample(self, count: int) -> list[K]:
+        """Up to ``count`` different keys, spread over one part drawn at random: cheap, to guess by."""
+        part = self.draw()
         if len(part) <= count:
             return list(part)
         stride = len(part) // count
-        return list(islice(part, int(random.random() * stride), stride * count, stride))
+        start = random.randrange(len(part) - stride * (count - 1))
+        return list(islice(part, start, None, stride))[:count]

@@ -86,7 +86,26 @@ def test_scan_returns_what_stays_while_others_come_and_go(growing: bool) -> None
     assert stays <= seen
 
 
-def test_sample_gives_neighbours() -> None:
+def test_sample_draws_different_keys_of_which_each_has_its_chance() -> None:
     table = filled(1000)
-    assert len(table.sample(5)) == 5
+    drawn = [table.sample(5) for _ in range(4000)]
+    assert all(len(set(keys)) == 5 for keys in drawn)
+    assert len({key for keys in drawn for key in keys}) == 1000
+    assert sorted(filled(3).sample(5)) == [b"key:0", b"key:1", b"key:2"]
     assert Table[bytes, int]().sample(5) == []
+
+
+def test_a_drawn_part_has_entries_where_there_are_any() -> None:
+    table = filled(1000)
+    assert all(0 < len(table.draw()) <= LIMIT for _ in range(100))
+    assert Table[bytes, int]().draw() == {}
+
+
+def test_parts_stay_small_while_entries_come_and_go() -> None:
+    table = filled(10_000)
+    sizes = [part.__sizeof__() for part in table.parts]
+    for n in range(40_000):
+        table.pop(b"key:%d" % n)
+        table[b"key:%d" % (n + 10_000)] = n
+    assert sum(part.__sizeof__() for part in table.parts) < sum(sizes) * 1.2
+    assert sorted(table.values()) == list(range(30_000, 40_000))
