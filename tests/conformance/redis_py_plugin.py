@@ -4,6 +4,7 @@ It is loaded by name where `tests` is redis-py's package, so it imports nothing 
 """
 
 import json
+import socket
 import sys
 import tomllib
 from collections import Counter
@@ -11,8 +12,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
+
+_USUAL = (("127.0.0.1", 6379), ("localhost", 6379))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Selection(config), "selection")
+    url = urlparse(config.getoption("--redis-url"))
+    _redirect((url.hostname, url.port))
+
+
+def _redirect(to: tuple[str, int]) -> None:
+    """Some tests connect to localhost:6379, whatever --redis-url says. They get the same server."""
+    connect = socket.socket.connect
+
+    def connect_elsewhere(self: Any, address: Any) -> None:
+        connect(self, to if address[:2] in _USUAL else address)
+
+    socket.socket.connect = connect_elsewhere  # type: ignore[method-assign]
 
 
 class _Selection:
