@@ -103,6 +103,20 @@ def evict_first(engine: Engine, handler: Handler) -> Handler:
     return run
 
 
+def untouched(handler: Handler) -> Handler:
+    """CLIENT NO-TOUCH: what the client reads does not count as used."""
+
+    def run(client: Client, words: Args) -> Any:
+        keyspace = client.keyspace
+        before = keyspace.hits + keyspace.misses
+        reply = handler(client, words)
+        if client.no_touch:
+            keyspace.looks += keyspace.hits + keyspace.misses - before
+        return reply
+
+    return run
+
+
 def monitored(command: Command, handler: Handler) -> Handler:
     """Show a command to the clients in MONITOR once it has run, for the first time if it blocks."""
 
@@ -162,7 +176,8 @@ def build(engine: Engine) -> dict[str, Table]:
     writes_only = engine.pause.writes_only
     limited = engine.evictor.active
     queueing = within_memory(engine, queue) if limited else queue
-    averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and not engine.monitors
+    plain = not (engine.monitors or engine.untouching)
+    averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
 
     def usual(command: Command) -> tuple[Handler, bool]:
         """What runs a command where nothing speaks against it, and whether it waits for a pause."""
@@ -170,6 +185,8 @@ def build(engine: Engine) -> dict[str, Table]:
         flags = command.flags
         if flags & Flag.WRITE:
             handler = logged(engine, handler)
+        if engine.untouching and flags & Flag.READONLY:
+            handler = untouched(handler)
         if engine.monitors and not flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
             handler = monitored(command, handler)
         if limited:
@@ -341,8 +358,10 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     client.commands += len(values)
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
-            for words in batch:
+            # One effect is that of the whole run.
+            for words in batch if client.effect is None else batch[:1]:
                 engine.log(client, words)
+        client.effect = None
         if engine.ready:
             engine.blocking.serve(engine.ready)
     client.last_command = entry.command.name

@@ -74,6 +74,8 @@ class Engine:
         self.clients: OrderedDict[int, Client] = OrderedDict()
         self.next_client = 1
         self.monitors: dict[Client, None] = {}
+        self.untouching: dict[Client, None] = {}
+        """Clients whose reads do not count as uses of keys (CLIENT NO-TOUCH)."""
         self.pause = Pause(call_later, self._pause_changed)
         self.in_transaction = False
         self.active_expiry = True
@@ -225,6 +227,18 @@ class Engine:
             del self.monitors[client]
             self.rebuild()
 
+    def touch_no_keys(self, client: Client, on: bool) -> None:
+        """Whether the client's reads leave the keys' access times as they are."""
+        if on == client.no_touch:
+            return
+        client.no_touch = on
+        if on:
+            self.untouching[client] = None
+        else:
+            del self.untouching[client]
+        if len(self.untouching) <= 1:
+            self.rebuild()
+
     def forget(self, client: Client) -> None:
         """A client is gone: it waits for nothing, watches nothing, listens to nothing."""
         self.blocking.forget(client)
@@ -232,6 +246,7 @@ class Engine:
         self.unwatch(client)
         self.pause.forget(client)
         self.stop_monitoring(client)
+        self.touch_no_keys(client, False)
         self.clients.pop(client.id, None)
 
     def watch(self, client: Client, keyspace: Keyspace, key: bytes) -> None:

@@ -460,6 +460,10 @@ class NoPersistence(CommandError):
 # SLOWLOG, COMMAND, LATENCY, ACL
 
 
+class BadFlushMode(CommandError):
+    text = b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option"
+
+
 class BadSlowlogCount(CommandError):
     text = b"ERR count should be greater than or equal to -1"
 

@@ -37,6 +37,7 @@ GROUPS = (
     "lolwut",
     "introspection",
     "debugging",
+    "functions",
 )
 
 

@@ -225,7 +225,7 @@ def client_no_evict(client: Client, words: Args) -> Any:
 @command("CLIENT NO-TOUCH <ON | OFF>", PLAIN, since="7.2.0", sub=True)
 def client_no_touch(client: Client, words: Args) -> Any:
     """Keeps this connection's commands from making keys look recently used."""
-    client.no_touch = is_on(words[2])
+    client.engine.touch_no_keys(client, is_on(words[2]))
     return OK
 
 

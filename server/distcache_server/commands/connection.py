@@ -92,7 +92,8 @@ def reset(client: Client, _: Args) -> Any:
     leave_multi(client)
     client.keyspace = client.database(0)
     client.name = b""
-    client.no_evict = client.no_touch = False
+    client.no_evict = False
+    engine.touch_no_keys(client, False)
     client.user = DEFAULT_USER
     if engine.config.requirepass:
         client.enter("unauthenticated")
