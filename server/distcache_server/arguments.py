@@ -15,6 +15,8 @@ from distcache_server.errors import (
     NegativeTimeout,
     NotFloat,
     NotInteger,
+    NotWithin,
+    OutOfRange,
     SyntaxFailure,
     TimeoutTooLong,
 )
@@ -25,6 +27,9 @@ INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 LONGEST_MS = INT64_MAX - 2**42
 """A timeout that ends later than this from now on ends after the last millisecond of all."""
+
+MOST_TURNS = 1 << 22
+"""No more random entries than this go into one reply: it would take gigabytes."""
 
 T = TypeVar("T")
 
@@ -119,6 +124,21 @@ def keys_end_count(words: Args, first: bytes, other: bytes) -> tuple[list[bytes]
     if len(rest) > 2:
         raise SyntaxFailure
     return keys, end == first, count
+
+
+def draws(word: bytes) -> int:
+    """The count of HRANDFIELD, SRANDMEMBER and ZRANDMEMBER; if negative, entries may repeat."""
+    count = integer(word)
+    if count == INT64_MIN:
+        raise NotWithin(-INT64_MAX, INT64_MAX)
+    return count
+
+
+def turns(count: int) -> range:
+    """How often to draw for a negative count."""
+    if count < -MOST_TURNS:
+        raise OutOfRange
+    return range(-count)
 
 
 def clamp(start: int, stop: int, length: int) -> tuple[int, int]:

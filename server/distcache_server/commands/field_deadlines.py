@@ -180,7 +180,7 @@ def _deadlines(client: Client, words: Args, unit_ms: int, base_ms: int) -> list[
     keys=ONE_KEY,
     since="7.4.0",
     complexity=OF_FIELDS,
-    tips="NONDETERMINISTIC_OUTPUT",
+    tips="nondeterministic_output",
 )
 def httl(client: Client, words: Args) -> list[int]:
     """Returns how many seconds fields have to live."""
@@ -193,7 +193,7 @@ def httl(client: Client, words: Args) -> list[int]:
     keys=ONE_KEY,
     since="7.4.0",
     complexity=OF_FIELDS,
-    tips="NONDETERMINISTIC_OUTPUT",
+    tips="nondeterministic_output",
 )
 def hpttl(client: Client, words: Args) -> list[int]:
     """Returns how many milliseconds fields have to live."""

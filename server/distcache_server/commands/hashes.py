@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, integer
+from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, draws, integer, turns
 from distcache_server.errors import (
     Failure,
     HashNotFloat,
@@ -32,9 +32,6 @@ command = group("hash")
 
 LOOKED_AT = ONE_KEY("RO")
 OF_SIZE = "O(N) where N is the size of the hash."
-
-MOST_DRAWS = 1 << 22
-"""More fields than this are not drawn by one command: the reply would take gigabytes."""
 
 
 # Setting
@@ -238,7 +235,7 @@ def hmget(client: Client, words: Args) -> list[bytes | None]:
     keys=ONE_KEY,
     since="2.0.0",
     complexity=OF_SIZE,
-    tips="NONDETERMINISTIC_OUTPUT_ORDER",
+    tips="nondeterministic_output_order",
 )
 def hgetall(client: Client, words: Args) -> MapReply:
     """Returns all fields of a hash with their values."""
@@ -252,7 +249,7 @@ def hgetall(client: Client, words: Args) -> MapReply:
     keys=ONE_KEY,
     since="2.0.0",
     complexity=OF_SIZE,
-    tips="NONDETERMINISTIC_OUTPUT_ORDER",
+    tips="nondeterministic_output_order",
 )
 def hkeys(client: Client, words: Args) -> Bulks:
     """Returns all fields of a hash."""
@@ -266,7 +263,7 @@ def hkeys(client: Client, words: Args) -> Bulks:
     keys=ONE_KEY,
     since="2.0.0",
     complexity=OF_SIZE,
-    tips="NONDETERMINISTIC_OUTPUT_ORDER",
+    tips="nondeterministic_output_order",
 )
 def hvals(client: Client, words: Args) -> Bulks:
     """Returns all values of a hash."""
@@ -299,7 +296,7 @@ def hexists(client: Client, words: Args) -> int:
     keys=ONE_KEY,
     since="6.2.0",
     complexity="O(N) where N is the number of fields returned",
-    tips="NONDETERMINISTIC_OUTPUT",
+    tips="nondeterministic_output",
 )
 def hrandfield(client: Client, words: Args) -> bytes | list[Any] | None:
     """Returns fields of a hash at random; a negative count may give one several times."""
@@ -315,22 +312,10 @@ def hrandfield(client: Client, words: Args) -> bytes | list[Any] | None:
     found = keyspace.read_as(key, Hash)
     if found is None:
         return Bulks()
-    if count < -MOST_DRAWS:
-        raise OutOfRange
-    fields = found.sample(count) if count >= 0 else [found.draw() for _ in range(-count)]
+    fields = found.sample(count) if count >= 0 else [found.draw() for _ in turns(count)]
     if len(words) == 3:
         return Bulks(fields)
     return Pairs([(field, found.get(field)) for field in fields])
-
-
-def draws(word: bytes) -> int:
-    """The count of HRANDFIELD, SRANDMEMBER and ZRANDMEMBER."""
-    count = integer(word)
-    if count == INT64_MIN:
-        raise Failure(
-            b"value is out of range, value must between -%d and %d" % (INT64_MAX, INT64_MAX)
-        )
-    return count
 
 
 @command(
@@ -340,7 +325,7 @@ def draws(word: bytes) -> int:
     since="2.8.0",
     complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls "
     "for the cursor to return back to 0. N is the number of elements inside the collection.",
-    tips="NONDETERMINISTIC_OUTPUT",
+    tips="nondeterministic_output",
 )
 def hscan(client: Client, words: Args) -> list[Any]:
     """Walks through the fields of a hash, a few at a time."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
+from itertools import chain, filterfalse
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, Args, integer, integer_between
+from distcache_server.arguments import INT64_MAX, Args, draws, integer_between, turns
 from distcache_server.errors import (
     BadNumkeys,
     NegativeLimit,
     NotPositive,
-    NotWithin,
     SyntaxFailure,
     TooManyKeys,
 )
@@ -47,6 +46,31 @@ INTERSECTING = (
 TOGETHER = "O(N) where N is the total number of elements in all given sets."
 
 
+def sadd_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """SADD of one member each, many times; None, with nothing done, where a key is no set."""
+    keyspace = client.keyspace
+    limits, changed = keyspace.limits, keyspace.changed
+    sets: dict[bytes, Set] = {}
+    for words in batch:
+        key = words[1]
+        if key not in sets:
+            found = keyspace.find(key)
+            if found is not None and type(found) is not Set:
+                return None
+            sets[key] = Set() if found is None else found
+    for key, found in sets.items():
+        if not found:
+            keyspace.put(key, found)
+    replies = []
+    for _, key, member in batch:
+        if sets[key].add(member, limits):
+            changed(key, b"sadd", SET)
+            replies.append(1)
+        else:
+            replies.append(0)
+    return replies
+
+
 @command(
     "SADD key member [member ...]",
     WRITE | DENYOOM | FAST,
@@ -54,18 +78,16 @@ TOGETHER = "O(N) where N is the total number of elements in all given sets."
     since="1.0.0",
     complexity="O(1) for each element added, so O(N) to add N elements when the command is called "
     "with multiple arguments.",
+    run=sadd_run,
 )
 def sadd(client: Client, words: Args) -> int:
-    """Adds one or more members to a set. Creates the key if it doesn't exist."""
+    """Adds members to a set, which creates it."""
     keyspace, key = client.keyspace, words[1]
     members = keyspace.find_as(key, Set)
     if members is None:
         members = Set()
-        keyspace.replace(key, members)
-    add, limits = members.add, keyspace.limits
-    added = 0
-    for member in words[2:]:
-        added += add(member, limits)
+        keyspace.put(key, members)
+    added = members.update(words[2:], keyspace.limits)
     if added:
         keyspace.changed(key, b"sadd", SET)
     return added
@@ -79,7 +101,7 @@ def sadd(client: Client, words: Args) -> int:
     complexity="O(N) where N is the number of members to be removed.",
 )
 def srem(client: Client, words: Args) -> int:
-    """Removes one or more members from a set. Deletes the set if the last member was removed."""
+    """Removes members from a set, and the set with its last member."""
     keyspace, key = client.keyspace, words[1]
     members = keyspace.find_as(key, Set)
     if members is None:
@@ -120,7 +142,7 @@ def smove(client: Client, words: Args) -> int:
 
 @command("SISMEMBER key member", READONLY | FAST, keys=ONE_KEY("RO"), since="1.0.0")
 def sismember(client: Client, words: Args) -> int:
-    """Determines whether a member belongs to a set."""
+    """Tells whether a set has a member."""
     _, key, member = words
     members = client.keyspace.read_as(key, Set)
     return 1 if members is not None and member in members else 0
@@ -134,7 +156,7 @@ def sismember(client: Client, words: Args) -> int:
     complexity="O(N) where N is the number of elements being checked for membership",
 )
 def smismember(client: Client, words: Args) -> list[int]:
-    """Determines whether multiple members belong to a set."""
+    """Tells for each of several members whether a set has it."""
     members = client.keyspace.read_as(words[1], Set)
     if members is None:
         return [0] * (len(words) - 2)
@@ -143,7 +165,7 @@ def smismember(client: Client, words: Args) -> list[int]:
 
 @command("SCARD key", READONLY | FAST, keys=ONE_KEY("RO"), since="1.0.0")
 def scard(client: Client, words: Args) -> int:
-    """Returns the number of members in a set."""
+    """Returns how many members a set has."""
     _, key = words
     members = client.keyspace.read_as(key, Set)
     return 0 if members is None else len(members)
@@ -163,6 +185,35 @@ def smembers(client: Client, words: Args) -> SetReply:
     return SetReply(client.keyspace.read_as(key, Set) or ())
 
 
+def spop_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """SPOP of one member, many times; None, with nothing done, where a key is no set."""
+    keyspace = client.keyspace
+    changed = keyspace.changed
+    sets: dict[bytes, Set] = {}
+    popped: dict[bytes, list[bytes]] = {}
+    for _, key in batch:
+        if key not in sets:
+            found = keyspace.find(key)
+            if found is not None and type(found) is not Set:
+                return None
+            sets[key] = Set() if found is None else found
+    replies: list[bytes | None] = []
+    for _, key in batch:
+        members = sets[key]
+        if not members:
+            replies.append(None)
+            continue
+        member = members.pop()
+        replies.append(member)
+        popped.setdefault(key, []).append(member)
+        changed(key, b"spop", SET)
+        if not members:
+            keyspace.remove_if_empty(key, members)
+    if popped:
+        client.effect = [[b"SREM", key, *members] for key, members in popped.items()]
+    return replies
+
+
 @command(
     "SPOP key [count]",
     WRITE | FAST,
@@ -170,21 +221,19 @@ def smembers(client: Client, words: Args) -> SetReply:
     since="1.0.0",
     tips=RANDOM,
     complexity=POPPED,
+    run=spop_run,
 )
-def spop(client: Client, words: Args) -> Any:
-    """Returns one or more random members from a set after removing them. Deletes the set if the
-    last member was popped.
-    """
+def spop(client: Client, words: Args) -> bytes | SetReply | None:
+    """Removes members of a set at random and returns them."""
     keyspace, key = client.keyspace, words[1]
-    if len(words) > 2:
-        if len(words) > 3:
-            raise SyntaxFailure
+    if len(words) > 3:
+        raise SyntaxFailure
+    if len(words) == 3:
         return _pop_several(client, key, words[2])
     members = keyspace.find_as(key, Set)
     if members is None:
         return None
-    member = members.draw()
-    members.remove(member)
+    member = members.pop()
     client.effect = [b"SREM", key, member]
     keyspace.changed(key, b"spop", SET)
     keyspace.remove_if_empty(key, members)
@@ -197,17 +246,16 @@ def _pop_several(client: Client, key: bytes, word: bytes) -> SetReply:
     members = keyspace.find_as(key, Set)
     if members is None or not count:
         return SetReply()
-    popped = members.sample(count)
-    if len(popped) == len(members):
-        keyspace.remove(key)
-        client.effect = [b"DEL", key]
+    if count < len(members):
+        popped = members.pop_several(count)
+        client.effect = [b"SREM", key, *popped]
         keyspace.changed(key, b"spop", SET)
-        keyspace.changed(key, b"del", GENERIC)
         return SetReply(popped)
-    for member in popped:
-        members.remove(member)
-    client.effect = [b"SREM", key, *popped]
+    popped = list(members)
     keyspace.changed(key, b"spop", SET)
+    keyspace.remove(key)
+    keyspace.changed(key, b"del", GENERIC)
+    client.effect = [b"DEL", key]
     return SetReply(popped)
 
 
@@ -220,25 +268,19 @@ def _pop_several(client: Client, key: bytes, word: bytes) -> SetReply:
     complexity="Without the count argument O(1), otherwise O(N) where N is the absolute value of "
     "the passed count.",
 )
-def srandmember(client: Client, words: Args) -> Any:
-    """Get one or multiple random members from a set"""
+def srandmember(client: Client, words: Args) -> bytes | list[bytes] | None:
+    """Returns members of a set at random; a negative count may give one several times."""
     keyspace, key = client.keyspace, words[1]
     if len(words) == 2:
         members = keyspace.read_as(key, Set)
         return None if members is None else members.draw()
     if len(words) > 3:
         raise SyntaxFailure
-    count = integer(words[2])
-    if count < -INT64_MAX:
-        raise NotWithin(-INT64_MAX, INT64_MAX)
+    count = draws(words[2])
     members = keyspace.read_as(key, Set)
-    if members is None or not count:
+    if members is None:
         return []
-    if count > 0:
-        return members.sample(count)
-    if -count < len(members):
-        return [members.draw() for _ in range(-count)]
-    return random.choices(list(members), k=-count)
+    return members.sample(count) if count >= 0 else [members.draw() for _ in turns(count)]
 
 
 # Algebra
@@ -255,29 +297,36 @@ def intersection(sets: list[Set | None]) -> Iterable[bytes]:
     if len(present) < len(sets):
         return ()
     smallest, *others = sorted(present, key=len)
-    tables = [other.members for other in others]
-    return (member for member in smallest if all(member in table for table in tables))
+    members: Iterable[bytes] = smallest
+    for other in others:
+        members = filter(other.membership(), members)
+    return members
 
 
 def union(sets: list[Set | None]) -> Iterable[bytes]:
-    """Members of any set."""
+    """Members of any set, in order where all are intsets."""
     present = [members for members in sets if members is not None]
-    return dict.fromkeys(member for members in present for member in members)
+    arrays = [members.numbers for members in present if members.numbers is not None]
+    if len(arrays) == len(present):
+        return map(b"%d".__mod__, sorted(set().union(*arrays)))
+    return dict.fromkeys(chain.from_iterable(present))
 
 
 def difference(sets: list[Set | None]) -> Iterable[bytes]:
     """Members of the first set that are in no other."""
     first, *others = sets
-    if first is None:
-        return ()
-    tables = [other.members for other in others if other is not None]
-    return [member for member in first if not any(member in table for table in tables)]
+    members: Iterable[bytes] = () if first is None else first
+    for other in others:
+        if other is not None:
+            members = filterfalse(other.membership(), members)
+    return members
 
 
 Algebra = Callable[[list[Set | None]], Iterable[bytes]]
 
 
 def _store(client: Client, words: Args, operation: Algebra, event: bytes) -> int:
+    """Put what comes of the sets into a key; how many members there are."""
     keyspace, key = client.keyspace, words[1]
     result = Set.of(operation(_found(client, words[2:])), keyspace.limits)
     if not result:
@@ -298,7 +347,7 @@ def _store(client: Client, words: Args, operation: Algebra, event: bytes) -> int
     complexity=INTERSECTING,
 )
 def sinter(client: Client, words: Args) -> SetReply:
-    """Returns the intersect of multiple sets."""
+    """Returns the members that all of the sets have."""
     return SetReply(intersection(_found(client, words[1:])))
 
 
@@ -310,7 +359,7 @@ def sinter(client: Client, words: Args) -> SetReply:
     complexity=INTERSECTING,
 )
 def sinterstore(client: Client, words: Args) -> int:
-    """Stores the intersect of multiple sets in a key."""
+    """Stores the members that all of the sets have as another set."""
     return _store(client, words, intersection, b"sinterstore")
 
 
@@ -322,7 +371,7 @@ def sinterstore(client: Client, words: Args) -> int:
     complexity=INTERSECTING,
 )
 def sintercard(client: Client, words: Args) -> int:
-    """Returns the number of members of the intersect of multiple sets."""
+    """Returns how many members all of the sets have, at most LIMIT."""
     number = integer_between(words[1], 1, INT64_MAX, BadNumkeys)
     if number > len(words) - 2:
         raise TooManyKeys
@@ -350,7 +399,7 @@ def sintercard(client: Client, words: Args) -> int:
     complexity=TOGETHER,
 )
 def sunion(client: Client, words: Args) -> SetReply:
-    """Returns the union of multiple sets."""
+    """Returns the members that any of the sets has."""
     return SetReply(union(_found(client, words[1:])))
 
 
@@ -362,7 +411,7 @@ def sunion(client: Client, words: Args) -> SetReply:
     complexity=TOGETHER,
 )
 def sunionstore(client: Client, words: Args) -> int:
-    """Stores the union of multiple sets in a key."""
+    """Stores the members that any of the sets has as another set."""
     return _store(client, words, union, b"sunionstore")
 
 
@@ -375,7 +424,7 @@ def sunionstore(client: Client, words: Args) -> int:
     complexity=TOGETHER,
 )
 def sdiff(client: Client, words: Args) -> SetReply:
-    """Returns the difference of multiple sets."""
+    """Returns the members that only the first set has."""
     return SetReply(difference(_found(client, words[1:])))
 
 
@@ -387,7 +436,7 @@ def sdiff(client: Client, words: Args) -> SetReply:
     complexity=TOGETHER,
 )
 def sdiffstore(client: Client, words: Args) -> int:
-    """Stores the difference of multiple sets in a key."""
+    """Stores the members that only the first set has as another set."""
     return _store(client, words, difference, b"sdiffstore")
 
 
@@ -401,7 +450,7 @@ def sdiffstore(client: Client, words: Args) -> int:
     "for the cursor to return back to 0. N is the number of elements inside the collection.",
 )
 def sscan(client: Client, words: Args) -> Any:
-    """Iterates over members of a set."""
+    """Walks through the members of a set, a few at a time."""
     cursor = cursor_of(words[2])
     members = client.keyspace.read_as(words[1], Set)
     if members is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, Args, real
-from distcache_server.commands.hashes import MOST_DRAWS, draws
+from distcache_server.arguments import INT64_MAX, Args, draws, real, turns
 from distcache_server.errors import (
     CommandError,
     Failure,
@@ -277,9 +276,7 @@ def zrandmember(client: Client, words: Args) -> bytes | list[Any] | None:
     found = keyspace.read_as(key, SortedSet)
     if found is None:
         return Bulks()
-    if count < -MOST_DRAWS:
-        raise OutOfRange
-    items = found.sample(count) if count >= 0 else [found.draw() for _ in range(-count)]
+    items = found.sample(count) if count >= 0 else [found.draw() for _ in turns(count)]
     return Pairs(items) if len(words) == 4 else Bulks([member for member, _ in items])
 
 
