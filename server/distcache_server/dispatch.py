@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distcache_server.arguments import Args
 from distcache_server.blocking import Hold, Wait
@@ -28,7 +28,6 @@ from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelli
 from distcache_server.monitoring import show
 from distcache_server.registry import (
     MAY_WRITE,
-    NO_FLAGS,
     Command,
     Flag,
     Handler,
@@ -170,65 +169,83 @@ def queue(client: Client, words: Args) -> Any:
     return QUEUED
 
 
+class _Row(NamedTuple):
+    """A command on its way into the tables."""
+
+    command: Command
+    handler: Handler
+    waits: bool
+    """CLIENT PAUSE holds it."""
+    stats: Stats
+
+
 def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
-    pausing = engine.pause.until_ms > 0
-    writes_only = engine.pause.writes_only
-    limited = engine.evictor.active
-    queueing = within_memory(engine, queue) if limited else queue
+    queueing = within_memory(engine, queue) if engine.evictor.active else queue
+    rows = _rows(engine)
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
+    # What is only refused or queued does not count as called.
+    uncounted = Stats()
 
-    def usual(command: Command) -> tuple[Handler, bool]:
-        """What runs a command where nothing speaks against it, and whether it waits for a pause."""
-        handler = command.handler
-        flags = command.flags
-        if flags & Flag.WRITE:
-            handler = logged(engine, handler)
-        if engine.untouching and flags & Flag.READONLY:
-            handler = untouched(handler)
-        if engine.monitors and not flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
-            handler = monitored(command, handler)
-        if limited:
-            handler = (within_memory if flags & Flag.DENYOOM else evict_first)(engine, handler)
-        waits = pausing and bool(flags & MAY_WRITE if writes_only else ~flags & Flag.UNPAUSABLE)
-        return (paused(engine, handler), True) if waits else (handler, False)
-
-    def table(
-        refuse: Handler | None = None,
-        unless: Flag = NO_FLAGS,
-        never: Handler | None = None,
-        only: Flag = NO_FLAGS,
-    ) -> Table:
+    def table(refuse: Handler | None = None, refused: Callable[[int], bool] = bool) -> Table:
         entries: Table = {}
-        for command in every_command():
-            handler, waits = usual(command)
-            real = True
-            if never is not None and command.flags & Flag.NO_MULTI:
-                handler, real = never, False
-            elif refuse is queueing and waits:
-                pass  # a write waits before it is queued, as it would before it runs
-            elif refuse is not None and (
-                command.flags & only if only else not command.flags & unless
-            ):
-                handler, real = refuse, False
-            # A command that is only refused or queued does not count as called.
-            stats = engine.stats.setdefault(command.name, Stats()) if real else Stats()
-            entry = Entry(command, handler, stats)
-            if not real or waits or not averaged:
+        for command, handler, waits, stats in rows:
+            # A write waits for a pause before it is queued, as it would before it runs.
+            if refuse is not None and refused(command.bits) and not (waits and refuse is queueing):
+                entry = Entry(command, refuse, uncounted)
+                if refuse is queueing and command.bits & NO_MULTI:
+                    entry.handler = refuse_in_multi
                 entry.run = None
-            entries[command.key] = entries[command.key.lower()] = entry
+            else:
+                entry = Entry(command, handler, stats)
+                if waits or not averaged:
+                    entry.run = None
+            entries[command.key] = entries[command.small_key] = entry
         for old, new in engine.config.rename_command:
             _rename(entries, old.upper(), new)
         return entries
 
     return {
         "normal": table(),
-        "unauthenticated": table(refuse_unauthenticated, unless=Flag.NO_AUTH),
-        "multi": table(queueing, unless=Flag.INSTANT, never=refuse_in_multi),
-        "subscribed": table(refuse_subscribed, unless=Flag.SUBSCRIBED),
-        "monitoring": table(refuse_monitor, only=MAY_WRITE | Flag.READONLY),
+        "unauthenticated": table(refuse_unauthenticated, lambda bits: not bits & NO_AUTH),
+        "multi": table(queueing, lambda bits: not bits & INSTANT),
+        "subscribed": table(refuse_subscribed, lambda bits: not bits & SUBSCRIBED),
+        "monitoring": table(refuse_monitor, lambda bits: bool(bits & USES_KEYS)),
     }
+
+
+# Flags as plain numbers: testing an enum.Flag takes ten times as long, and there are many to test.
+READS, DENIES, UNPAUSABLE = int(Flag.READONLY), int(Flag.DENYOOM), int(Flag.UNPAUSABLE)
+WRITES, PAUSABLE = int(Flag.WRITE), int(MAY_WRITE)
+NO_AUTH, NO_MULTI = int(Flag.NO_AUTH), int(Flag.NO_MULTI)
+INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
+UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
+USES_KEYS = int(MAY_WRITE | Flag.READONLY)
+
+
+def _rows(engine: Engine) -> list[_Row]:
+    """Each command with what runs it where nothing speaks against it."""
+    pausing, writes_only = engine.pause.until_ms > 0, engine.pause.writes_only
+    rows = []
+    for command in every_command():
+        handler, bits = command.handler, command.bits
+        if bits & WRITES:
+            handler = logged(engine, handler)
+        if engine.untouching and bits & READS:
+            handler = untouched(handler)
+        if engine.monitors and not bits & UNSHOWN:
+            handler = monitored(command, handler)
+        if engine.evictor.active:
+            handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
+        waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
+        if waits:
+            handler = paused(engine, handler)
+        stats = engine.stats.get(command.name)
+        if stats is None:
+            stats = engine.stats[command.name] = Stats()
+        rows.append(_Row(command, handler, waits, stats))
+    return rows
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:

@@ -189,16 +189,21 @@ class Command:
     secrets: Callable[[Args], Iterable[int]] | None = None
     """Indexes of the words that MONITOR and SLOWLOG must not show."""
     subcommands: dict[str, Command] = field(default_factory=dict)
+    key: bytes = field(init=False)
+    """The name as it stands in the dispatch tables, in capitals."""
+    small_key: bytes = field(init=False)
+    bits: int = field(init=False)
+    """The flags as a plain number."""
+
+    def __post_init__(self) -> None:
+        self.small_key = self.name.encode()
+        self.key = self.small_key.upper()
+        self.bits = int(self.flags)
 
     @property
     def arity(self) -> int:
         """As COMMAND INFO has it: negative where more words may follow."""
         return self.least if self.least == self.most else -self.least
-
-    @property
-    def key(self) -> bytes:
-        """The name as it stands in the dispatch tables."""
-        return self.name.upper().encode()
 
     @property
     def is_container(self) -> bool:

@@ -28,7 +28,7 @@ class Stats:
 
     @property
     def calls(self) -> int:
-        return sum(self.histogram)
+        return sum(self.histogram) if self.ns else 0
 
     def add(self, calls: int, elapsed_ns: int) -> None:
         """Count a run of calls that took so long together."""
