@@ -70,8 +70,8 @@ def test_levels(log: Path, level: str, seen: str) -> None:
         'say "hi"',
         "a=b c=d",
         "\u2028",
-        "\ud800",
     ],
+    ids=["line", "terminal", "quotes", "fields", "separator"],
 )
 def test_nothing_forges_a_line_or_a_field(log: Path, hostile: str) -> None:
     logs.warning("Bad request", data=hostile, end="here")
@@ -82,6 +82,11 @@ def test_nothing_forges_a_line_or_a_field(log: Path, hostile: str) -> None:
     assert field
     assert json.loads(field[1]) == hostile
     assert second.isprintable()
+
+
+def test_half_a_character_is_escaped() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "half \ud800", None, None)
+    assert logs.one_line(record).isascii()
 
 
 def test_bytes_are_shown_as_text(log: Path) -> None:
