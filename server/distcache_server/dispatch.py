@@ -201,7 +201,8 @@ def build(engine: Engine) -> dict[str, Table]:
                 entry = Entry(command, handler, stats)
                 if waits or not averaged:
                     entry.run = None
-            entries[command.key] = entries[command.small_key] = entry
+            for key in command.keys_in_table:
+                entries[key] = entry
         for old, new in engine.config.rename_command:
             _rename(entries, old.upper(), new)
         return entries

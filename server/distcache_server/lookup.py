@@ -17,7 +17,7 @@ from distcache_server.errors import (
     UnknownSubcommand,
     WrongArity,
 )
-from distcache_server.registry import Command, Handler
+from distcache_server.registry import Command, Handler, TableKey
 from distcache_server.stats import Stats
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class Entry:
             self.least, self.most = 1, 0
 
 
-Table = dict[bytes, Entry]
+Table = dict[TableKey, Entry]
 
 
 def other_spelling(client: Client, words: Args) -> Entry:
     """The entry of a name in mixed case; UnknownCommand where there is none."""
     entry = client.table.get(words[0].upper())
-    if entry is not None and b"|" not in words[0]:
+    if entry is not None:
         return entry
     shown = b""
     for word in words[1:]:
@@ -78,9 +78,10 @@ def misfit(client: Client, entry: Entry, words: Args) -> Entry:
         if len(words) == command.least:
             return entry  # COMMAND alone
         raise WrongArity(command.name.encode())
-    found = client.table.get(b"%b|%b" % (command.key, words[1].upper()))
+    name = command.name.upper().encode()
+    found = client.table.get((name, words[1].upper()))
     if found is None:
-        raise UnknownSubcommand(words[1][:128], command.key)
+        raise UnknownSubcommand(words[1][:128], name)
     if not found.least <= len(words) <= found.most:
         raise WrongArity(found.command.name.encode())
     return found

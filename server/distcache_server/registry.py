@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Client", Args], Any]
 H = TypeVar("H", bound=Handler)
+TableKey = bytes | tuple[bytes, bytes]
 
 MANY = 1 << 62
 REDACTED = b"(redacted)"
@@ -189,15 +190,15 @@ class Command:
     secrets: Callable[[Args], Iterable[int]] | None = None
     """Indexes of the words that MONITOR and SLOWLOG must not show."""
     subcommands: dict[str, Command] = field(default_factory=dict)
-    key: bytes = field(init=False)
-    """The name as it stands in the dispatch tables, in capitals."""
-    small_key: bytes = field(init=False)
+    keys_in_table: tuple[TableKey, ...] = field(init=False)
+    """The name as dispatch tables have it; that of a subcommand is a pair, which nobody can send."""
     bits: int = field(init=False)
     """The flags as a plain number."""
 
     def __post_init__(self) -> None:
-        self.small_key = self.name.encode()
-        self.key = self.small_key.upper()
+        small = self.name.encode()
+        container, _, name = small.upper().partition(b"|")
+        self.keys_in_table = ((container, name),) if name else (small, container)
         self.bits = int(self.flags)
 
     @property
