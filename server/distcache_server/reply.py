@@ -120,7 +120,7 @@ def double(value: float) -> bytes:
         return b"inf" if value > 0 else b"-inf"
     if value == 0:
         return b"-0" if str(value)[0] == "-" else b"0"
-    if -_INTEGRAL < value < _INTEGRAL and value == int(value):
+    if -_INTEGRAL <= value <= _INTEGRAL and value == int(value):
         return b"%d" % value
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)

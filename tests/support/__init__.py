@@ -10,6 +10,7 @@ from tests.support.resp import (
     Simple,
     Verbatim,
     encode,
+    flat,
     plain,
 )
 from tests.support.servers import Process, Server, StartServer, free_port
@@ -31,6 +32,7 @@ __all__ = [
     "Wire",
     "encode",
     "eventually",
+    "flat",
     "free_port",
     "plain",
 ]

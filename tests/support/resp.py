@@ -106,6 +106,12 @@ def plain(reply: Reply) -> Reply:
             return reply
 
 
+def flat(reply: Reply) -> list[Reply]:
+    """Pairs as RESP2 shapes them, one after the other; RESP3 may have an array for each."""
+    assert isinstance(reply, list), reply
+    return [part for item in reply for part in (item if isinstance(item, list) else [item])]
+
+
 def _each(data: bytes) -> Iterator[Reply]:
     at = 0
     while at < len(data):

@@ -39,9 +39,9 @@ FEW = CHUNK // 8
 """A chunk that a removal leaves with fewer members than this joins its neighbour."""
 SAMPLE = 8
 """Members that are measured to estimate what all of them take."""
-FRAME = 400
+FRAME = 576
 """Bytes of a set without members: the object, its lists and their first chunks."""
-SCORED = 42
+SCORED = 50
 """Bytes per member besides the table: a score as an object and as a number, a place in a chunk."""
 DICT = 512
 """Up to here a dict holds the scores, then a Table, which grows in steps and can be scanned."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import random
+import tracemalloc
 from collections import Counter
 
 import pytest
+from distcache_server.keyspace import Limits
 from distcache_server.types.sorted_set import CHUNK, DICT, FEW, SortedSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -193,6 +195,46 @@ def test_a_copy_is_a_set_of_its_own() -> None:
     assert b"5" in subject
     assert len(other) == 1999
     assert other.items((0, 3)) == subject.items((0, 3))
+    other.add(b"new", 700.5)
+    assert len(subject) == 2000
+    assert sound(subject)
+    assert sound(other)
+
+
+def test_a_set_that_was_too_large_for_a_listpack_stays_unpacked() -> None:
+    limits = Limits()
+    subject = SortedSet((b"%d" % n, n) for n in range(limits.zset_entries))
+    subject.grown(limits.zset_value, limits)
+    assert subject.encoding == b"listpack"
+    subject.add(b"more", 1.0)
+    subject.grown(4, limits)
+    subject.remove(b"more")
+    subject.grown(4, limits)
+    assert subject.encoding == subject.copy().encoding == b"skiplist"
+    assert SortedSet(subject.scores.items(), limits).encoding == b"listpack"
+    assert SortedSet([(b"m" * (limits.zset_value + 1), 1.0)], limits).encoding == b"skiplist"
+
+
+@pytest.mark.parametrize("count", [10, 100, 20_000])
+def test_memory_is_that_of_all_that_it_holds(count: int) -> None:
+    tracemalloc.start()
+    try:
+        subject = SortedSet()
+        for n in range(count):
+            subject.add(b"member:%d" % n, n * 7919 % count + 0.5)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < subject.memory() / taken < 1.35
+
+
+def test_a_large_set_is_freed_in_parts() -> None:
+    subject = SortedSet((b"%d" % n, n) for n in range(5000))
+    parts = 0
+    while subject.drain():
+        parts += 1
+    assert parts > 10
+    assert not subject.scores
 
 
 @pytest.mark.parametrize("count", [10, 3 * CHUNK])
