@@ -121,7 +121,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tests", type=_tests, help=f"some of {','.join(TESTS)}")
     group.add_argument("--depths", type=_depths, help="pipeline depths (1,16,100; quick: 1,16)")
     group.add_argument("--requests", type=int, help="per run (default: what fills --seconds)")
-    group.add_argument("--seconds", type=float, default=0.3, help="length of one run (0.3)")
+    group.add_argument("--seconds", type=float, default=0.25, help="length of one run (0.25)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[Table]:
