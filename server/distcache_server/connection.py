@@ -1,8 +1,8 @@
 """One socket: bytes in, replies out, back-pressure both ways.
 
-``feed`` is the whole path of a batch and touches no socket, so that tests and benchmarks can call it.
-A client that blocks, is paused or does not read its replies has its input kept (``Inbox``) until it
-goes on; other clients are not held up.
+``feed`` is the whole path of a batch and touches no socket, so that tests and benchmarks can call
+it.  A client that blocks, is paused or does not read its replies has its input kept until it goes
+on; other clients are not held up.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -146,14 +146,15 @@ class Server:
             if client.blocked is not None:
                 self.engine.blocking.forget(client)
                 client.send(ShuttingDown().wire())
-        deadline = self.loop.time() + FLUSH_S
-        while any(c.memory()[1] for c in clients) and self.loop.time() < deadline:
+        end = self.loop.time() + FLUSH_S
+        while any(c.memory()[1] for c in clients) and self.loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for client in clients:
             client.kill()
         await asyncio.sleep(0)
-        if self.config.unixsocket and os.path.exists(self.config.locate(self.config.unixsocket)):
-            os.unlink(self.config.locate(self.config.unixsocket))
+        if self.config.unixsocket:
+            with suppress(FileNotFoundError):
+                os.unlink(self.config.locate(self.config.unixsocket))
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What goes on between commands: keys are removed when their deadline comes, large values freed.
 
-Both in small steps, so that no reply waits for long.  A step takes what the timing wheel says is due; no
-key is looked at before its time.
+Both in small steps, so that no reply waits for long.  A step takes what the timing wheel says is
+due; no key is looked at before its time.
 """
 
 from __future__ import annotations

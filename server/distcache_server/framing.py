@@ -2,9 +2,10 @@
 
 Format: https://redis.io/docs/latest/develop/reference/protocol-spec/ (requests only: an array of
 bulk strings, or a line).  ``Framer`` is the whole truth about what is accepted, with Redis's limits
-and error texts.  ``Parser`` gives the same answers faster where it can: it splits a single short command
-in Python, and lets hiredis read a whole batch, after a look that no header in it makes hiredis
-reserve memory, and with a check after it that every word is a bulk string.
+and error texts.  The rest gives the same answers faster where it can: ``parse_single`` and
+``parse_uniform`` split short commands in Python, and ``Parser`` lets hiredis read a whole batch,
+after a look that no header in it makes hiredis reserve memory, and with a check after it that every
+word is a bulk string.
 """
 
 from __future__ import annotations
@@ -266,8 +267,8 @@ class Parser:
         """All whole commands in ``data`` and the rest of it; None where only Framer can tell.
 
         hiredis reserves memory for the count in an array header and takes replies of all kinds for
-        arguments.  So large counts and the marks of RESP3's aggregates go to Framer, wherever in the
-        data they stand, and joining the words fails if one of them is no bulk string.
+        arguments.  So large counts and the marks of RESP3's aggregates go to Framer, wherever they
+        stand in the data, and joining the words fails if one of them is no bulk string.
         """
         if (
             data[0] != STAR

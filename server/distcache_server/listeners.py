@@ -18,8 +18,8 @@ class CannotListen(Exception):
 def tcp(addresses: tuple[str, ...], port: int, backlog: int) -> list[socket.socket]:
     """Listening sockets for each address; ``*`` is every one, ``-`` before it makes it optional.
 
-    With port 0 in a first socket the others take the port that it was given.  Raises CannotListen, with
-    no socket left open.
+    With port 0 in a first socket the others take the port that it was given.  Raises CannotListen,
+    with no socket left open.
     """
     sockets: list[socket.socket] = []
     for address in addresses:

@@ -191,7 +191,7 @@ class Command:
     """Indexes of the words that MONITOR and SLOWLOG must not show."""
     subcommands: dict[str, Command] = field(default_factory=dict)
     keys_in_table: tuple[TableKey, ...] = field(init=False)
-    """The name as dispatch tables have it; that of a subcommand is a pair, which nobody can send."""
+    """The name as dispatch tables have it; of a subcommand it is a pair, which nobody can send."""
     bits: int = field(init=False)
     """The flags as a plain number."""
 

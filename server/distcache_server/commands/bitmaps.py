@@ -317,9 +317,10 @@ def fit(field: Operation, number: int) -> int | None:
     if field.overflow == _FAIL:
         return None
     if field.overflow == _SAT:
-        # Redis takes a number far below zero, whose distance to the most has no sign left in 64
-        # bits, for one that is too large.
-        return least if number < least and most - number <= INT64_MAX else most
+        # Redis takes a number for SET that is so far below zero that 64 bits do not hold its
+        # distance to the most for one that is too large.
+        below = number < least and (field.name != b"SET" or most - number <= INT64_MAX)
+        return least if below else most
     return (number - least) % (most - least + 1) + least
 
 

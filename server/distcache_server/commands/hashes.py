@@ -5,6 +5,7 @@ The keyspace removes fields past their deadlines before a handler sees the hash.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, draws, integer, turns
@@ -27,6 +28,7 @@ from distcache_server.types.hash import Hash
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.keyspace import Limits
 
 command = group("hash")
 
@@ -49,12 +51,14 @@ def hset_run(client: Client, batch: list[Args]) -> list[Any] | None:
             if found is not None and type(found) is not Hash:
                 return None
             hashes[key] = Hash() if found is None else found
+    stores: dict[bytes, Callable[[bytes, bytes, Limits], bool]] = {}
     for key, found in hashes.items():
         if not found:
             keyspace.put(key, found)
+        stores[key] = found.replace if found.deadlines is None else found.set
     replies = []
     for _, key, field, value in batch:
-        replies.append(1 if hashes[key].set(field, value, limits) else 0)
+        replies.append(1 if stores[key](field, value, limits) else 0)
         changed(key, b"hset", HASH)
     return replies
 
@@ -206,7 +210,21 @@ def hdel(client: Client, words: Args) -> int:
 # Reading
 
 
-@command("HGET key field", READONLY | FAST, keys=ONE_KEY, since="2.0.0")
+def hget_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """HGET many times; None where a key is no hash."""
+    keyspace = client.keyspace
+    before = keyspace.hits, keyspace.misses
+    found = keyspace.read_many([key for _, key, _ in batch])
+    if not {Hash, type(None)}.issuperset(map(type, found)):
+        keyspace.hits, keyspace.misses = before
+        return None
+    return [
+        None if value is None else value.get(field)
+        for value, (_, _, field) in zip(found, batch, strict=True)
+    ]
+
+
+@command("HGET key field", READONLY | FAST, keys=ONE_KEY, since="2.0.0", run=hget_run)
 def hget(client: Client, words: Args) -> bytes | None:
     """Returns the value of a field."""
     _, key, field = words

@@ -65,8 +65,8 @@ class Ones:
 
     __slots__ = ("members",)
 
-    def __init__(self, found: Set) -> None:
-        self.members = found.members
+    def __init__(self, members: Set) -> None:
+        self.members = members
 
     def __len__(self) -> int:
         return len(self.members)

@@ -1,14 +1,15 @@
 """A hash table in small parts: no long stall when it grows, and a cursor that loses nothing.
 
 Python's dict moves all its entries when it grows: 40 ms at a million.  It has no random entry and
-no place to come back to.  This table is an extendible hash (Fagin et al., 1979, "Extendible hashing:
-a fast access method for dynamic files"): a directory of 2**n pointers to plain dicts of at most
-``LIMIT`` entries, chosen by the low bits of the hash.  A dict that overflows is split in two, and
-the directory doubles when a dict needs a bit more than it has.
+no place to come back to.  This table is an extendible hash (Fagin et al., 1979, "Extendible
+hashing: a fast access method for dynamic files"): a directory of 2**n pointers to plain dicts of at
+most ``LIMIT`` entries, chosen by the low bits of the hash.  A dict that overflows is split in two,
+and the directory doubles when a dict needs a bit more than it has.
 
-``scan`` steps through the directory like Redis steps through its buckets (Pieter Noordhuis's reverse
-binary increment, dict.c): an entry present from start to end is returned, whatever is added, removed
-or split meanwhile, since parts only ever split along the bits the cursor has already ordered.
+``scan`` steps through the directory like Redis steps through its buckets (Pieter Noordhuis's
+reverse binary increment, dict.c): an entry present from start to end is returned, whatever is
+added, removed or split meanwhile, since parts only ever split and join along the bits that the
+cursor has already put in order.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class Table(Generic[K, V]):
                 self.deepest = self.sizes.count(self.bits)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[K]]:
-        """At least ``count`` keys, if there are, from ``cursor`` on, and the next cursor (0: done)."""
+        """At least ``count`` keys from ``cursor`` on, if there are, and the next cursor or 0."""
         found: list[K] = []
         while True:
             slot = cursor & self.mask
@@ -234,7 +235,7 @@ class Table(Generic[K, V]):
         return part
 
     def sample(self, count: int) -> list[K]:
-        """Up to ``count`` different keys, spread over one part drawn at random: cheap, to guess by."""
+        """Up to ``count`` different keys, spread over a part drawn at random: to guess by."""
         part = self.draw()
         if len(part) <= count:
             return list(part)

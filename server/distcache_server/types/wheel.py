@@ -1,8 +1,8 @@
 """Which keys are due: a timing wheel with one place per key.
 
 Varghese and Lauck, 1987, "Hashed and hierarchical timing wheels", with slots in a dict instead of a
-ring.  A key stands in the slot of its deadline, 32 ms wide; moving it to another deadline is two set
-operations, and the due slots are found by counting time, without looking at any other key.
+ring.  A key stands in the slot of its deadline, 32 ms wide; moving it to another is two operations
+on dicts, and the due slots are found by counting time, without looking at any other key.
 """
 
 from __future__ import annotations

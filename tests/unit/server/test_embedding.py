@@ -71,12 +71,12 @@ def test_a_stopped_server_leaves_nothing_open() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"BLPOP queue 0\r\n")
             port = server.port
-            while not server.engine.blocking.clients:
+            while not server.engine.blocking.clients:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert (await reader.readline()).startswith(b"-UNBLOCKED")
         assert await reader.read() == b""
         writer.close()
-        with pytest.raises(OSError, match="."):
+        with pytest.raises(OSError, match=r"[Cc]onnect"):
             await asyncio.open_connection("127.0.0.1", port)
 
     asyncio.run(main())
