@@ -116,6 +116,15 @@ def test_weights_of_plain_sets(sets: Ask) -> None:
     assert both(sets, "ZINTER", 2, "s", "x", "WEIGHTS", 0.5, 1) == [b"a", b"1.5", b"c", b"3.5"]
 
 
+def test_integers_in_plain_sets(ask: Ask) -> None:
+    ask("SADD", "s", 1, 2, 3)
+    ask("ZADD", "x", 5, 2, 6, 3, 7, "a")
+    assert both(ask, "ZUNION", 2, "s", "x") == [*(b"1", b"1", b"2", b"6", b"3", b"7", b"a", b"7")]
+    assert both(ask, "ZINTER", 2, "s", "x") == [b"2", b"6", b"3", b"7"]
+    assert both(ask, "ZDIFF", 2, "s", "x") == [b"1", b"1"]
+    assert both(ask, "ZDIFF", 2, "x", "s") == [b"a", b"7"]
+
+
 def test_no_score_is_not_a_number(ask: Ask) -> None:
     ask("ZADD", "x", "inf", "a", "-inf", "b")
     ask("ZADD", "y", "-inf", "a", "inf", "b")
