@@ -28,7 +28,7 @@ PROBE_BYTES = 4 * MB
 """How much is written between two looks at the server."""
 CHURN = 0.5
 """How much is written once keys go, in limits: enough to replace much of what had fitted."""
-LONGEST = 40.0
+LONGEST = 20.0
 """Seconds after which a mix ends in any case."""
 
 
