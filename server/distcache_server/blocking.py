@@ -74,6 +74,8 @@ class Blocking:
 
     def park(self, client: Client, wait: Wait) -> None:
         """Let the client wait; its later commands wait in its backlog."""
+        # Its traceback would keep the frames, and with them the whole batch, for as long.
+        wait.__traceback__ = None
         client.blocked = wait
         self.clients[client] = None
         keyspace = client.keyspace
