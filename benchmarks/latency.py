@@ -16,6 +16,7 @@ says how long after its deadline a key still took up memory.
 
 import argparse
 import multiprocessing
+import signal
 import socket
 import sys
 import time
@@ -200,6 +201,7 @@ def _background(run: Callable[[], None]) -> Iterator[BaseProcess]:
 
 
 def _load(run: Callable[[], None]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     peers.lowest_priority()
     run()
 

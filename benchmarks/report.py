@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def run(description: str, benchmarks: Iterable[Benchmark]) -> None:
     for benchmark in benchmarks:
         benchmark.configure(parser)
     options = parser.parse_args()
+    # Leave in order when told to stop, so that no server is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
     facts = machine(options.peer)
     print(facts, flush=True)
