@@ -174,10 +174,7 @@ class Connection(asyncio.Protocol):
         execute(self.client, [words], replies, time_ns())
 
     def _run_uniform(self, replies: list[bytes], batch: list[Args]) -> None:
-        if len(set(map(_first, batch))) == 1 and (done := execute_run(self.client, batch)):
-            replies.append(done)
-        else:
-            self._run(replies, list(map(list, batch)))
+        self._run(replies, batch, alike=True)
 
     def _run_batch(self, replies: list[bytes], data: bytes) -> None:
         """Let hiredis read the batch if it may, and run it."""
@@ -197,24 +194,37 @@ class Connection(asyncio.Protocol):
             # Tells at once when the rest can be no command.
             self._run_framed(replies)
 
-    def _run(self, replies: list[bytes], batch: list[Args]) -> None:
-        """Run commands; what has to wait is left in the client's backlog."""
-        client = self.client
-        if len(batch) > 1 and len(set(map(_first, batch))) == 1:
-            lengths = set(map(len, batch))
-            if len(lengths) == 1 and (done := execute_run(client, batch)) is not None:
-                replies.append(done)
-                return
+    def _run(self, replies: list[bytes], batch: list[Args], alike: bool = False) -> None:
+        """Run commands, in slices; what has to wait is left in the client's backlog.
+
+        ``alike`` says that all have the same number of words, and may be tuples.
+        """
         if len(batch) <= SLICE:
-            execute(client, batch, replies, time_ns())
+            self._run_slice(replies, batch, alike)
             return
-        for start in range(0, len(batch), SLICE):
-            if not execute(client, batch[start : start + SLICE], replies, time_ns()):
-                client.backlog += batch[start + SLICE :]
+        client = self.client
+        for stop in range(SLICE, len(batch) + SLICE, SLICE):
+            if not self._run_slice(replies, batch[stop - SLICE : stop], alike):
+                client.backlog += map(list, batch[stop:])
                 return
             if sum(map(len, replies)) > FULL:
-                client.backlog = batch[start + SLICE :]
+                client.backlog = list(map(list, batch[stop:]))
                 return
+
+    def _run_slice(self, replies: list[bytes], batch: list[Args], alike: bool) -> bool:
+        """Run a few commands, in one call where they are a run; False where the rest must wait."""
+        client = self.client
+        if (
+            len(batch) > 1
+            and len(set(map(_first, batch))) == 1
+            and (alike or len(set(map(len, batch))) == 1)
+            and (done := execute_run(client, batch)) is not None
+        ):
+            replies.append(done)
+            return True
+        if alike:
+            batch = list(map(list, batch))
+        return execute(client, batch, replies, time_ns())
 
     def _shape_of(self, batch: list[Args], rest: bytes) -> str:
         if len(batch) == 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from distcache_server.arguments import Args
 from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
+from distcache_server.groups import Groups
 from distcache_server.keyspace import Keyspace, Limits
 from distcache_server.latency import Latency
 from distcache_server.maxmemory import Evictor
@@ -28,7 +29,7 @@ REDIS_VERSION = "7.2.4"
 """The level of compatibility, which clients read from INFO and HELLO."""
 
 
-NOTABLE_NS = 100_000
+NOTABLE_NS = 20_000
 """A reply that took longer may be a large one."""
 
 
@@ -96,6 +97,8 @@ class Engine:
         """Commands that take longer are looked at: slow log, latency, size of the reply."""
         self.latency = Latency()
         self.evictor = Evictor(self.databases, self.clients, config, self.counters, self.latency)
+        self.groups = Groups()
+        """Counts reads by ``key-groups``."""
         self.tables: dict[str, Table] = {}
         """One table of commands per state of a client; see dispatch.py."""
         self.rebuild: Callable[[], None] = _nothing_to_rebuild
@@ -145,6 +148,12 @@ class Engine:
             self.evictor.configure()
             self.rebuild()
 
+        def groups() -> None:
+            self.groups.configure(config.key_groups)
+            for keyspace in self.databases:
+                keyspace.groups = self.groups.note if config.key_groups else None
+                keyspace.arrange()
+
         def password() -> None:
             if not config.requirepass:
                 for client in self.clients.values():
@@ -170,6 +179,7 @@ class Engine:
             (slowlog, ("slowlog-log-slower-than", "slowlog-max-len")),
             (latency, ("latency-monitor-threshold",)),
             (memory, ("maxmemory", "maxmemory-policy")),
+            (groups, ("key-groups",)),
             (password, ("requirepass",)),
         ):
             apply()
@@ -178,6 +188,7 @@ class Engine:
     def reset_stats(self) -> None:
         """Set back to zero what is counted."""
         self.counters.reset()
+        self.groups.reset()
         # What open connections have counted so far is taken off the sum.
         self.counters.net_input = -sum(client.net_in for client in self.clients.values())
         self.counters.net_output = -sum(client.net_out for client in self.clients.values())

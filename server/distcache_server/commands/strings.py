@@ -36,13 +36,17 @@ if TYPE_CHECKING:
 
 command = group("string")
 
+LARGE = 1 << 20
+"""Values of a run of GETs that take more are better sent one by one."""
+
 
 def get_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    """GET of many keys that arrived together; None where one holds another type."""
+    """GET of many keys that arrived together; None for another type, or for too much at once."""
     keyspace = client.keyspace
     before = keyspace.hits, keyspace.misses
     values = keyspace.read_many([key for _, key in batch])
-    if {bytes, type(None)}.issuperset(map(type, values)):
+    plain = {bytes, type(None)}.issuperset(map(type, values))
+    if plain and sum(map(len, filter(None, values))) < LARGE:
         return values
     keyspace.hits, keyspace.misses = before
     return None

@@ -1,4 +1,4 @@
-"""framing.py and connection.py: the same commands however the bytes are cut, nothing past limits."""
+"""framing.py, connection.py: the same commands however the bytes are cut, none past limits."""
 
 from __future__ import annotations
 
