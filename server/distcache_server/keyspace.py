@@ -229,6 +229,8 @@ class Keyspace:
                 self.notify(self.index, events.MISSED, b"keymiss", key)
         else:
             self.hits += 1
+        if self.groups is not None:
+            self.groups(key, value is not None)
         return value
 
     def peek(self, key: bytes) -> Value | None:
