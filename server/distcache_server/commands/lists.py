@@ -166,10 +166,11 @@ def popped(keyspace: Keyspace, key: bytes, value: List, left: bool) -> None:
 
 
 def shrunk(keyspace: Keyspace, key: bytes, value: List) -> None:
-    """See to a list that lost elements."""
+    """See to a list that lost elements; an empty one is always packed."""
     if not value.packed:
         value.shrink(keyspace.limits.list_size)
-    keyspace.remove_if_empty(key, value)
+    if value.packed:
+        keyspace.remove_if_empty(key, value)
 
 
 def take(keyspace: Keyspace, key: bytes, value: List, left: bool, count: int) -> Bulks:

@@ -30,6 +30,7 @@ SAFE = 8192
 UNKNOWN = -1
 
 INT64_MAX = 2**63 - 1
+NINE = ord("9")
 
 
 class List:
@@ -54,9 +55,9 @@ class List:
             self._bytes = UNKNOWN
             self.packed = False
             if limit < 0:
-                self._pack_within(_most_bytes(limit))
+                self._pack_within(SIZES[min(-limit, len(SIZES)) - 1], len(values))
             elif len(values) <= max(limit, 1):
-                self._pack_within(SAFE)
+                self._pack_within(SAFE, len(values))
 
     def copy(self) -> List:
         other = List()
@@ -357,25 +358,25 @@ class List:
     def encoding(self) -> bytes:
         return b"listpack" if self.packed else b"quicklist"
 
-    def grow(self, values: Iterable[bytes], limit: int) -> None:
+    def grow(self, values: Sequence[bytes], limit: int) -> None:
         """Unpack a packed list if it will not take these values within list-max-listpack-size."""
-        sizes = list(map(len, values))
-        size = self._bytes + sum(sizes)
+        size = self._bytes + sum(map(len, values))
         if limit < 0:
-            self.packed = size <= _most_bytes(limit)
+            self.packed = size <= SIZES[min(-limit, len(SIZES)) - 1]
         else:
-            self.packed = size <= SAFE and len(self) + len(sizes) <= max(limit, 1)
+            self.packed = size <= SAFE and len(self) + len(values) <= max(limit, 1)
 
     def shrink(self, limit: int) -> None:
         """Pack a list that is not packed if it has half of list-max-listpack-size or less."""
+        size = len(self._head) + self._inner + len(self._tail)
         if limit < 0:
-            self._pack_within(_most_bytes(limit) // 2)
-        elif len(self) <= max(limit, 1) // 2:
-            self._pack_within(INT64_MAX)
+            self._pack_within(SIZES[min(-limit, len(SIZES)) - 1] // 2, size)
+        elif size <= max(limit, 1) // 2:
+            self._pack_within(SAFE if size > 1 else INT64_MAX, size)
 
-    def _pack_within(self, most: int) -> None:
+    def _pack_within(self, most: int, size: int) -> None:
         # No entry takes less than two bytes.
-        if EMPTY + 2 * len(self) <= most:
+        if EMPTY + 2 * size <= most:
             if self._bytes < 0:
                 self._bytes = EMPTY + sum(map(entry_size, self))
             self.packed = self._bytes <= most
@@ -412,19 +413,21 @@ def _remove_first(part: list[bytes], value: bytes, count: int, backwards: bool) 
         part.reverse()
 
 
-def _most_bytes(limit: int) -> int:
-    return SIZES[min(-limit, len(SIZES)) - 1]
-
-
 def entry_size(value: bytes) -> int:
     """The bytes that an entry takes in a listpack: its encoding, and its length for going back."""
     size = len(value)
-    if size <= 20 and (value.isdigit() or (value[:1] == b"-" and value[1:].isdigit())):
-        number = int(value)
-        if b"%d" % number == value and -INT64_MAX - 1 <= number <= INT64_MAX:
-            return _integer_size(number)
+    if 0 < size <= 20 and value[0] <= NINE and (number := _integer(value)) is not None:
+        return _integer_size(number)
     size += 1 if size < 64 else 2 if size < 4096 else 5
     return size + (1 if size < 128 else 2 if size < 16383 else 3 if size < 2097151 else 4)
+
+
+def _integer(value: bytes) -> int | None:
+    if value.isdigit() or (value[:1] == b"-" and value[1:].isdigit()):
+        number = int(value)
+        if b"%d" % number == value and -INT64_MAX - 1 <= number <= INT64_MAX:
+            return number
+    return None
 
 
 def _integer_size(number: int) -> int:
