@@ -50,6 +50,8 @@ class Server:
         self._listening: dict[socket.socket, asyncio.Server] = {}
         self._starting: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None
+        self._leave_requests: Callable[[], None] | None = None
+        """Close the connections to the endpoints of metrics-port."""
 
     def _call_later(self, seconds: float, callback: Callable[[], None]) -> Cancel:
         return self.loop.call_later(seconds, callback).cancel
@@ -58,6 +60,14 @@ class Server:
         self.stopped.set()
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except listeners.CannotListen:
+            await self.stop()
+            raise
+        return self
+
+    async def _start(self) -> None:
         config = self.config
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
@@ -71,15 +81,15 @@ class Server:
         if config.unixsocket:
             path = config.locate(config.unixsocket)
             await self._listen(listeners.unix(path, config.unixsocketperm, config.tcp_backlog))
+        if config.metrics_port:
+            await self._listen_for_metrics()
         config.on_change(self._listen_elsewhere, "port", "bind")
         self._work = self.loop.create_task(self._run())
-        return self
 
     @property
     def addresses(self) -> list[str]:
         """The TCP addresses that are listened on."""
-        names = [sock.getsockname() for sock in self._tcp]
-        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, *_ in names]
+        return [_shown(sock) for sock in self._tcp]
 
     async def __aexit__(
         self,
@@ -97,6 +107,18 @@ class Server:
         else:
             server = await self.loop.create_server(make, sock=sock, backlog=backlog)
         self._listening[sock] = server
+
+    async def _listen_for_metrics(self) -> None:
+        # Loaded only where it is asked for: prometheus-client takes 5 MB.
+        from distcache_server.endpoints import Endpoints, Request
+
+        endpoints = Endpoints(self.engine, ready=lambda: not self.stopped.is_set())
+        self._leave_requests = endpoints.close
+        config = self.config
+        for sock in listeners.tcp((config.metrics_bind,), config.metrics_port, config.tcp_backlog):
+            server = await self.loop.create_server(lambda: Request(endpoints), sock=sock)
+            self._listening[sock] = server
+            logs.notice("Serving metrics", at=_shown(sock))
 
     def _listen_elsewhere(self) -> None:
         """CONFIG SET port or bind: open the new sockets, then close the old ones."""
@@ -138,6 +160,8 @@ class Server:
         for listener in self._listening.values():
             listener.close()
         self._listening.clear()
+        if self._leave_requests is not None:
+            self._leave_requests()
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
@@ -155,6 +179,11 @@ class Server:
         if self.config.unixsocket:
             with suppress(FileNotFoundError):
                 os.unlink(self.config.locate(self.config.unixsocket))
+
+
+def _shown(sock: socket.socket) -> str:
+    host, port, *_ = sock.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @asynccontextmanager

@@ -307,6 +307,15 @@ def keyspace_(engine: Engine) -> Lines:
             yield f"db{it.index}", f"keys={len(it)},expires={dated},avg_ttl={ttl}"
 
 
+def keygroups(engine: Engine) -> Lines:
+    """Which reads found a key, by key-groups."""
+    for number, it in enumerate(engine.groups.groups):
+        yield (
+            f"keygroup{number}",
+            f"pattern={it.name},hits={it.hits},misses={it.misses},hit_ratio={it.hit_ratio:.4f}",
+        )
+
+
 def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
     """About how many milliseconds keys with a deadline have left."""
     keys = keyspace.deadlines.sample(SAMPLE)
@@ -328,6 +337,7 @@ SECTIONS: dict[str, Callable[[Engine], Lines]] = {
     "latencystats": latencystats,
     "cluster": cluster,
     "keyspace": keyspace_,
+    "keygroups": keygroups,
 }
 """In the order in which they are shown."""
 TITLES = {"cpu": "CPU"}

@@ -1,0 +1,190 @@
+"""The HTTP side of a server: /metrics, and how it is, for Prometheus, Kubernetes, load balancers.
+
+GET only, and one request to a connection: so little of HTTP that a framework would be longer.
+/leader and /replica answer as Patroni's REST API does: 200 from whom one seeks, 503 from others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple, cast
+from urllib.parse import parse_qs, urlsplit
+
+from distcache_server.commands import info
+from distcache_server.config.kinds import memory
+from distcache_server.metrics import CONTENT_TYPE, Exporter
+
+if TYPE_CHECKING:
+    from distcache_server.engine import Engine
+
+LONGEST_REQUEST = 8192
+"""Bytes of a request line with all headers."""
+TIMEOUT_S = 10.0
+"""How long a request may take, from connecting to the last byte of the answer."""
+MOST_CONNECTIONS = 64
+JSON = "application/json"
+
+
+class Answer(NamedTuple):
+    status: HTTPStatus
+    body: bytes
+    kind: str = JSON
+
+
+def answer(status: HTTPStatus, /, **facts: object) -> Answer:
+    """An answer with some facts as JSON."""
+    return Answer(status, json.dumps(facts).encode() + b"\n")
+
+
+def response(it: Answer) -> bytes:
+    """The bytes of an answer."""
+    allow = "Allow: GET\r\n" if it.status == HTTPStatus.METHOD_NOT_ALLOWED else ""
+    head = (
+        f"HTTP/1.1 {it.status.value} {it.status.phrase}\r\n"
+        f"Content-Type: {it.kind}\r\nContent-Length: {len(it.body)}\r\n{allow}"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + it.body
+
+
+def target_of(head: bytes) -> str | Answer:
+    """What a request asks for, or the answer to a request that cannot be understood."""
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    if len(words) != 3 or not words[2].startswith(b"HTTP/1.") or not words[1].startswith(b"/"):
+        return answer(HTTPStatus.BAD_REQUEST, error="not a request of HTTP/1.1")
+    if words[0] != b"GET":
+        return answer(HTTPStatus.METHOD_NOT_ALLOWED, error="only GET is understood")
+    return words[1].decode("latin-1")
+
+
+class Health:
+    """The endpoints that say how the server is."""
+
+    def __init__(self, engine: Engine, ready: Callable[[], bool]) -> None:
+        self.engine = engine
+        self.ready = ready
+        self.paths: dict[str, Callable[[str], Answer]] = {
+            "/liveness": self.liveness,
+            "/readiness": self.readiness,
+            "/leader": self.leader,
+            "/replica": self.replica,
+        }
+
+    def liveness(self, _: str) -> Answer:
+        """200: the event loop turns."""
+        uptime_s = int(time.monotonic() - self.engine.started_monotonic)
+        return answer(HTTPStatus.OK, status="alive", uptime_seconds=uptime_s)
+
+    def readiness(self, _: str) -> Answer:
+        """200 while clients are served, 503 while the server stops."""
+        if self.ready():
+            return answer(HTTPStatus.OK, status="ready")
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, status="stopping")
+
+    def leader(self, _: str) -> Answer:
+        """200 from a primary, 503 from a replica."""
+        return self._role("primary")
+
+    def replica(self, query: str) -> Answer:
+        """200 from a replica that is no more than ``lag`` bytes behind, 503 from others."""
+        lag = parse_qs(query, keep_blank_values=True).get("lag", ["0"])
+        if len(lag) != 1 or memory(lag[0].encode()) is None:
+            return answer(HTTPStatus.BAD_REQUEST, error="lag is a number of bytes: 1000, 16kb, 1mb")
+        return self._role("replica")
+
+    def _role(self, wanted: str) -> Answer:
+        lines = dict(info.replication(self.engine))
+        role = "primary" if lines["role"] == "master" else "replica"
+        status = HTTPStatus.OK if role == wanted else HTTPStatus.SERVICE_UNAVAILABLE
+        return answer(
+            status,
+            role=role,
+            replication_id=lines["master_replid"],
+            offset=lines["master_repl_offset"],
+            run_id=self.engine.run_id,
+        )
+
+
+class Endpoints:
+    """What the connections share."""
+
+    def __init__(self, engine: Engine, ready: Callable[[], bool]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.exporter = Exporter(engine)
+        self.paths = Health(engine, ready).paths
+        self.connections: set[Request] = set()
+
+    async def answer(self, target: str) -> Answer:
+        """The answer to GET."""
+        url = urlsplit(target)
+        if url.path == "/metrics":
+            return Answer(HTTPStatus.OK, await self.exporter.scrape(), CONTENT_TYPE)
+        if url.path in self.paths:
+            return self.paths[url.path](url.query)
+        known = ["/metrics", *self.paths]
+        return answer(HTTPStatus.NOT_FOUND, error="no such endpoint", endpoints=known)
+
+    def close(self) -> None:
+        """Leave at once whoever is being served."""
+        self.exporter.close()
+        for connection in list(self.connections):
+            connection.abort()
+
+
+class Request(asyncio.Protocol):
+    """One request and its answer."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.endpoints = endpoints
+        self.transport: asyncio.Transport | None = None
+        self.received = b""
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.endpoints.connections.add(self)
+        if len(self.endpoints.connections) > MOST_CONNECTIONS:
+            self.abort()
+        else:
+            self.timer = self.endpoints.loop.call_later(TIMEOUT_S, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if self.task is not None or self.transport is None or self.transport.is_closing():
+            return
+        self.received += data
+        head, end, _ = self.received.partition(b"\r\n\r\n")
+        if len(head) > LONGEST_REQUEST:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._send(answer(status, error=f"more than {LONGEST_REQUEST} bytes"))
+        elif end:
+            target = target_of(head)
+            if isinstance(target, Answer):
+                self._send(target)
+            else:
+                self.task = self.endpoints.loop.create_task(self._answer(target))
+
+    async def _answer(self, target: str) -> None:
+        self._send(await self.endpoints.answer(target))
+
+    def _send(self, it: Answer) -> None:
+        if self.transport is not None:
+            self.transport.write(response(it))
+            self.transport.close()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.endpoints.connections.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+        # The collector of cycles is off.
+        self.transport = self.task = self.timer = None

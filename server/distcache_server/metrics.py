@@ -1,0 +1,302 @@
+"""What /metrics says, under the names of redis_exporter, whose dashboards and alerts work here.
+
+Figures are read when somebody asks; nothing is counted for this alone.  Only to know the size of
+groups of keys all keys are looked at, in small steps (groups.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from distcache_server import memory
+from distcache_server.commands import info
+from distcache_server.config.lists import percentile
+from distcache_server.engine import REDIS_VERSION
+from distcache_server.groups import Group, Survey
+
+if TYPE_CHECKING:
+    from distcache_server.engine import Engine
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+STEP_NS = 1_000_000
+"""How long a survey of all keys works at a time ..."""
+PAUSE_S = 0.002
+"""... and how long it leaves the rest to others."""
+PATIENCE_S = 1.0
+"""How long a scrape waits for a survey, before it shows the last one."""
+
+
+class Figure(NamedTuple):
+    """A metric without labels."""
+
+    name: str
+    help: str
+    read: Callable[[Engine], float]
+
+
+def _fragmentation(engine: Engine) -> float:
+    used = engine.evictor.used()
+    return memory.resident() / used if used else 1.0
+
+
+GAUGES = (
+    Figure("up", "1: the server answers.", lambda _: 1),
+    Figure(
+        "uptime_in_seconds",
+        "Seconds since the server was started.",
+        lambda it: int(time.monotonic() - it.started_monotonic),
+    ),
+    Figure("start_time_seconds", "When the server was started.", lambda it: it.started_ms / 1000),
+    Figure("connected_clients", "Clients that are connected.", lambda it: len(it.clients)),
+    Figure(
+        "blocked_clients",
+        "Clients that wait: for a key, or for the end of a pause.",
+        lambda it: len(it.blocking.clients) + len(it.pause.held),
+    ),
+    Figure("max_clients", "Clients that may be connected.", lambda it: it.config.maxclients),
+    Figure("config_maxclients", "The directive maxclients.", lambda it: it.config.maxclients),
+    Figure(
+        "memory_used_bytes",
+        "Bytes that keys, values and clients take.",
+        lambda it: it.evictor.used(),
+    ),
+    Figure("memory_used_peak_bytes", "The most of that.", lambda it: it.evictor.peak),
+    Figure(
+        "memory_used_rss_bytes",
+        "Bytes of the process in memory.",
+        lambda _: memory.resident(),
+    ),
+    Figure("memory_max_bytes", "The directive maxmemory.", lambda it: it.config.maxmemory),
+    Figure("mem_fragmentation_ratio", "Bytes in memory for each byte used.", _fragmentation),
+    Figure("memory_fragmentation_ratio", "Bytes in memory for each byte used.", _fragmentation),
+    Figure("total_system_memory_bytes", "Memory of this machine.", lambda _: memory.total()),
+    Figure("slowlog_length", "Commands in the slow log.", lambda it: len(it.slowlog.entries)),
+    Figure(
+        "slowlog_last_id",
+        "The number of the last command in the slow log.",
+        lambda it: max(it.slowlog.next_number - 1, 0),
+    ),
+)
+
+COUNTERS = (
+    Figure(
+        "connections_received",
+        "Connections that were made.",
+        lambda it: it.counters.connections_received,
+    ),
+    Figure(
+        "rejected_connections",
+        "Connections that were refused.",
+        lambda it: it.counters.connections_rejected,
+    ),
+    Figure(
+        "keyspace_hits",
+        "Reads that found their key.",
+        lambda it: sum(keyspace.hits for keyspace in it.databases),
+    ),
+    Figure(
+        "keyspace_misses",
+        "Reads that found no key.",
+        lambda it: sum(keyspace.misses for keyspace in it.databases),
+    ),
+    Figure("evicted_keys", "Keys that maxmemory removed.", lambda it: it.counters.evicted_keys),
+    Figure(
+        "expired_keys",
+        "Keys that went by their deadline.",
+        lambda it: sum(keyspace.expired for keyspace in it.databases),
+    ),
+)
+
+SECTIONS = (info.replication, info.persistence, info.stats)
+FROM_INFO = {
+    "connected_slaves": ("connected_slaves", "Replicas that are connected."),
+    "master_repl_offset": ("master_repl_offset", "How far the log has come, in bytes."),
+    "sync_full": ("replica_resyncs_full", "Full syncs of replicas."),
+    "sync_partial_ok": (
+        "replica_partial_resync_accepted",
+        "Replicas that went on where they had been.",
+    ),
+    "sync_partial_err": (
+        "replica_partial_resync_denied",
+        "Replicas that could not go on where they had been.",
+    ),
+    "rdb_last_save_time": ("rdb_last_save_timestamp_seconds", "When data was last saved."),
+    "aof_enabled": ("aof_enabled", "1: there is an append-only file."),
+    "loading": ("loading_dump_file", "1: data is being loaded."),
+}
+"""Lines of these sections of INFO that are metrics as they are."""
+
+
+def overall(engine: Engine) -> Iterator[Metric]:
+    """What has no labels, and who the server is."""
+    for it in GAUGES:
+        yield GaugeMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
+    for it in COUNTERS:
+        yield CounterMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
+    totals = engine.totals()
+    for name, text, total in (
+        ("commands_processed", "Commands that were run.", totals.commands),
+        ("net_input_bytes", "Bytes read from clients.", totals.net_input),
+        ("net_output_bytes", "Bytes sent to clients.", totals.net_output),
+    ):
+        yield CounterMetricFamily(f"redis_{name}", text, total)
+    lines = dict(chain.from_iterable(section(engine) for section in SECTIONS))
+    for line, (name, text) in FROM_INFO.items():
+        yield GaugeMetricFamily(f"redis_{name}", text, float(lines[line]))
+    labels = {
+        "role": lines["role"],
+        "redis_version": REDIS_VERSION,
+        "redis_mode": "standalone",
+        "maxmemory_policy": engine.config.maxmemory_policy,
+        "tcp_port": str(engine.port),
+        "run_id": engine.run_id,
+        "master_replid": engine.replication_id,
+    }
+    instance = GaugeMetricFamily("redis_instance_info", "What the server is.", labels=labels)
+    instance.add_metric(labels.values(), 1)
+    yield instance
+
+
+def commands(engine: Engine) -> Iterator[Metric]:
+    """Calls and times of each command that was called."""
+    calls, duration, failed, rejected = families = [
+        CounterMetricFamily(f"redis_{name}", text, labels=["cmd"])
+        for name, text in (
+            ("commands", "Calls."),
+            ("commands_duration_seconds", "Time that calls took."),
+            ("commands_failed_calls", "Calls that ended with an error."),
+            ("commands_rejected_calls", "Calls that were refused."),
+        )
+    ]
+    for name, it in sorted(engine.stats.items()):
+        if (count := it.calls) or it.rejected or it.failed:
+            calls.add_metric([name], count)
+            duration.add_metric([name], it.ns / 1e9)
+            failed.add_metric([name], it.failed)
+            rejected.add_metric([name], it.rejected)
+    yield from families
+
+
+def latencies(engine: Engine) -> Iterator[Metric]:
+    """How long the calls of each command took: a summary whose quantiles are percentages."""
+    if not engine.config.latency_tracking:
+        return
+    name = "redis_latency_percentiles_usec"
+    family = Metric(name, "Microseconds that this share of calls did not exceed.", "summary")
+    shares = [
+        (percentile(share).decode(), share / 100)
+        for share in engine.config.latency_tracking_info_percentiles
+    ]
+    for command, it in sorted(engine.stats.items()):
+        if calls := it.calls:
+            for shown, share in shares:
+                labels = {"cmd": command, "quantile": shown}
+                family.add_sample(name, labels, it.percentile(share))
+            family.add_sample(f"{name}_sum", {"cmd": command}, it.ns // 1000)
+            family.add_sample(f"{name}_count", {"cmd": command}, calls)
+    yield family
+
+
+def errors(engine: Engine) -> Iterator[Metric]:
+    """Error replies by their first word."""
+    family = CounterMetricFamily("redis_errors", "Error replies.", labels=["err"])
+    for code, count in sorted(engine.counters.errors.items()):
+        family.add_metric([code], count)
+    yield family
+
+
+def databases(engine: Engine) -> Iterator[Metric]:
+    """The keys of each database that has some; of the first in any case."""
+    keys = GaugeMetricFamily("redis_db_keys", "Keys.", labels=["db"])
+    expiring = GaugeMetricFamily("redis_db_keys_expiring", "Keys with a deadline.", labels=["db"])
+    ttl = GaugeMetricFamily("redis_db_avg_ttl_seconds", "Time they have left.", labels=["db"])
+    for it in engine.databases:
+        if len(it) or not it.index:
+            name = f"db{it.index}"
+            keys.add_metric([name], len(it))
+            expiring.add_metric([name], it.deadlines.count)
+            ttl.add_metric([name], info.average_ttl(it, engine.now_ms) / 1000)
+    yield from (keys, expiring, ttl)
+
+
+def group_reads(engine: Engine) -> Iterator[Metric]:
+    """Which groups of keys are found, and which are read in vain."""
+    hits = CounterMetricFamily("redis_key_group_hits", "Reads that found it.", labels=["key_group"])
+    misses = CounterMetricFamily("redis_key_group_misses", "Reads in vain.", labels=["key_group"])
+    for group in engine.groups.groups:
+        hits.add_metric([group.name], group.hits)
+        misses.add_metric([group.name], group.misses)
+    yield from (hits, misses)
+
+
+def group_sizes(survey: Survey) -> Iterator[Metric]:
+    """How many keys each group has, and what they take."""
+
+    def family(name: str, text: str, figures: dict[tuple[int, Group], int]) -> Metric:
+        metric = GaugeMetricFamily(f"redis_{name}", text, labels=["db", "key_group"])
+        for (index, group), figure in figures.items():
+            metric.add_metric([f"db{index}", group.name], figure)
+        return metric
+
+    yield family("key_group_count", "Keys of the group.", survey.counts)
+    yield family("key_group_memory_usage_bytes", "Bytes that they take.", survey.sizes)
+
+
+class _These(Collector):
+    """Metrics at hand, as a collector."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self.metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self.metrics
+
+
+def exposition(metrics: Iterable[Metric]) -> bytes:
+    """Metrics as Prometheus reads them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_These(metrics))
+    return generate_latest(registry)
+
+
+class Exporter:
+    """Answers scrapes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._survey: Survey | None = None
+        """The last one that was finished."""
+        self._surveying: asyncio.Task[None] | None = None
+
+    async def scrape(self) -> bytes:
+        """All metrics.  Others get their turn between the parts."""
+        if self.engine.groups.groups:
+            if self._surveying is None or self._surveying.done():
+                self._surveying = asyncio.create_task(self._survey_all())
+            await asyncio.wait([self._surveying], timeout=PATIENCE_S)
+        texts = []
+        for part in (overall, commands, latencies, errors, databases, group_reads):
+            texts.append(exposition(part(self.engine)))
+            await asyncio.sleep(0)
+        if self._survey is not None:
+            texts.append(exposition(group_sizes(self._survey)))
+        return b"".join(texts)
+
+    async def _survey_all(self) -> None:
+        survey = Survey(self.engine.groups, self.engine.databases)
+        while survey.step(time.perf_counter_ns() + STEP_NS):  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE_S)
+        self._survey = survey
+
+    def close(self) -> None:
+        """Stop what is going on."""
+        if self._surveying is not None:
+            self._surveying.cancel()
