@@ -22,10 +22,12 @@ from distcache_server.dispatch import execute, execute_run
 from distcache_server.engine import Shutdown
 from distcache_server.errors import CommandError
 from distcache_server.framing import (
+    STAR,
     Framer,
     HttpRequest,
     Parser,
     ProtocolError,
+    parse_inline,
     parse_single,
     parse_uniform,
 )
@@ -179,7 +181,14 @@ class Connection(asyncio.Protocol):
     def _run_batch(self, replies: list[bytes], data: bytes) -> None:
         """Let hiredis read the batch if it may, and run it."""
         client = self.client
-        parsed = None if client.state == "unauthenticated" else self.parser.parse(data)
+        parsed = None
+        if client.state != "unauthenticated":
+            if data[0] != STAR and (batch := parse_inline(data)) is not None:
+                self.shape = MIXED
+                if batch:
+                    self._run(replies, batch)
+                return
+            parsed = self.parser.parse(data)
         if parsed is None:
             self._frame(data)
             self._run_framed(replies)

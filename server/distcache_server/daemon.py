@@ -148,7 +148,8 @@ class Server:
     async def _sweep(self) -> None:
         while True:
             more = self.sweeper.step(self.engine.now_ms)
-            await asyncio.sleep(0.001 if more else SWEEP_S)
+            # With more to do, other callbacks have their turn, and then it goes on at once.
+            await asyncio.sleep(0 if more else SWEEP_S)
 
     async def _tick(self) -> None:
         while True:

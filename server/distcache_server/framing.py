@@ -20,7 +20,9 @@ import hiredis
 from distcache_server.arguments import Args
 from distcache_server.quoting import Unbalanced, split
 
-STAR = 0x2A
+STAR, NEWLINE = 0x2A, 0x0A
+HTTP = {b"post", b"host:"}
+"""First words of a line that only a browser sends."""
 MAX_LINE = 64 * 1024
 MAX_WORDS = 2**31 - 1
 MAX_WORDS_UNAUTHENTICATED = 10
@@ -173,7 +175,7 @@ class Framer:
             words = split(line.removesuffix(b"\r"))
         except Unbalanced:
             raise ProtocolError("unbalanced quotes in request") from None
-        if words and words[0].lower() in (b"post", b"host:"):
+        if words and words[0].lower() in HTTP:
             raise HttpRequest("HTTP request")
         return words
 
@@ -253,6 +255,21 @@ def parse_uniform(data: bytes) -> list[Args] | None:
             return None
         columns.append(words)
     return cast(list[Args], list(zip(*columns, strict=True)))
+
+
+def parse_inline(data: bytes) -> list[Args] | None:
+    """A whole read of inline commands without quotes, or None."""
+    if (
+        data[-1] != NEWLINE
+        or len(data) > MAX_LINE
+        or b"*" in data
+        or b'"' in data
+        or b"'" in data
+        or b"\0" in data
+    ):
+        return None
+    batch = [words for line in data.split(b"\n") if (words := line.split())]
+    return batch if HTTP.isdisjoint({words[0].lower() for words in batch}) else None
 
 
 class Parser:

@@ -335,12 +335,14 @@ class Keyspace:
                 self.changed(key, event, kind)
             return
         table = self.values
+        parts, mask = table.parts, table.mask
         for key, value in pairs:
-            part = table.parts[hash(key) & table.mask]
+            part = parts[hash(key) & mask]
             old = part.get(key)
             part[key] = value
             if old is None:
                 table.grown(key, len(part) - 1)
+                parts, mask = table.parts, table.mask
             elif type(old) is not bytes:
                 self.bury(key, old)
         self.changes += len(pairs)

@@ -153,6 +153,8 @@ odd = st.sampled_from(
     [
         b"PING\r\n",
         b"SET a 'b c'\n",
+        b"PING\nGET a\n  SET a\tb\r\n\r\n",
+        b"a\x0bb\x0cc\x00d\n",
         b"\r\n",
         b"*0\r\n",
         b"*-1\r\n",
