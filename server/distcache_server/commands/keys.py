@@ -309,14 +309,14 @@ VARIES = "nondeterministic_output"
 
 @command("OBJECT ENCODING key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
 def object_encoding(client: Client, words: Args) -> bytes | None:
-    """Names the way in which the value of a key is kept"""
+    """Names the way in which the value of a key is kept."""
     value = client.keyspace.peek(words[2])
     return None if value is None else encoding_of(value)
 
 
 @command("OBJECT REFCOUNT key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
 def object_refcount(client: Client, words: Args) -> int | None:
-    """Counts the references to the value of a key"""
+    """Counts the references to the value of a key."""
     value = client.keyspace.peek(words[2])
     if value is None:
         return None
@@ -325,7 +325,7 @@ def object_refcount(client: Client, words: Args) -> int | None:
 
 @command("OBJECT IDLETIME key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
 def object_idletime(client: Client, words: Args) -> int | None:
-    """Returns the seconds since the key was used, or any key where maxmemory-policy tracks none"""
+    """Returns the seconds since the key was used, or any key where maxmemory-policy tracks none."""
     keyspace, key = client.keyspace, words[2]
     if keyspace.peek(key) is None:
         return None
@@ -343,7 +343,7 @@ def object_idletime(client: Client, words: Args) -> int | None:
 
 @command("OBJECT FREQ key", READONLY, sub=True, keys=LOOKED_AT, since="4.0.0", tips=VARIES)
 def object_freq(client: Client, words: Args) -> int | None:
-    """Returns how often the key was used, on a logarithmic scale, where maxmemory-policy is LFU"""
+    """Returns how often the key was used, on a logarithmic scale, where maxmemory-policy is LFU."""
     keyspace, key = client.keyspace, words[2]
     if keyspace.peek(key) is None:
         return None
