@@ -262,7 +262,7 @@ class Connection(asyncio.Protocol):
                 self.framer = None
                 self._run_batch(replies, data)
                 return
-            if len(replies) >= SLICE and sum(map(len, replies)) > FULL:
+            if len(replies) % SLICE == 0 and sum(map(len, replies)) > FULL:
                 break
         if framer.between_commands:
             self.framer = None
