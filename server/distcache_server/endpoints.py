@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from distcache_server.commands import info
 from distcache_server.config.kinds import memory
@@ -92,7 +92,7 @@ class Health:
     def replica(self, query: str) -> Answer:
         """200 from a replica that is no more than ``lag`` bytes behind, 503 from others."""
         lag = parse_qs(query, keep_blank_values=True).get("lag", ["0"])
-        if len(lag) != 1 or memory(lag[0].encode()) is None:
+        if len(lag) != 1 or not lag[0] or memory(lag[0].encode()) is None:
             return answer(HTTPStatus.BAD_REQUEST, error="lag is a number of bytes: 1000, 16kb, 1mb")
         return self._role("replica")
 
@@ -120,11 +120,11 @@ class Endpoints:
 
     async def answer(self, target: str) -> Answer:
         """The answer to GET."""
-        url = urlsplit(target)
-        if url.path == "/metrics":
+        path, _, query = target.partition("?")
+        if path == "/metrics":
             return Answer(HTTPStatus.OK, await self.exporter.scrape(), CONTENT_TYPE)
-        if url.path in self.paths:
-            return self.paths[url.path](url.query)
+        if path in self.paths:
+            return self.paths[path](query)
         known = ["/metrics", *self.paths]
         return answer(HTTPStatus.NOT_FOUND, error="no such endpoint", endpoints=known)
 
