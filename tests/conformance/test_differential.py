@@ -125,7 +125,7 @@ KEYS = {
 ANY_KEY = [*{key for keys in KEYS.values() for key in keys}, b"missing", b""]
 VALUES = [
     *(b"a", b"b", b"c", b"d", b"e", b"1", b"2", b"3", b"10", b"-5", b"0", b"", b"3.5", b"05"),
-    *(b" 5", b"1e3", b"abcdefgh", b"x" * 80, b"\xff\x00\r\n", b"9223372036854775807", b"hello"),
+    *(b" 5", b"1e3", b"abcdefgh", b"x" * 80, b"\xff\x01\r\n", b"9223372036854775807", b"hello"),
 ]
 INTEGERS = [b"0", b"1", b"2", b"3", b"-1", b"-2", b"5", b"100", b"-100"]
 ODD = [b"", b"abc", b"1.5", b"9223372036854775808", b"-9223372036854775808", b"1_0", b"+1", b"nan"]

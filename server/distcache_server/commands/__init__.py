@@ -25,6 +25,7 @@ GROUPS = (
     "sorted_set_algebra",
     "hyperloglog",
     "geo",
+    "functions",
     "pubsub",
     "transactions",
     "server",

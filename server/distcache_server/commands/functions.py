@@ -1,11 +1,11 @@
-"""FUNCTION: what is true as long as there are no functions, since test suites clean up with it."""
+"""FUNCTION, as far as a server without functions can answer: tools that clear a server send it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import BadFlushMode
+from distcache_server.errors import Failure
 from distcache_server.registry import NOSCRIPT, WRITE, group
 from distcache_server.reply import OK
 
@@ -15,21 +15,26 @@ if TYPE_CHECKING:
 command = group("scripting")
 
 
-@command("FUNCTION", arity=-2, since="7.0.0", complexity="Depends on subcommand.", help="7.0.0")
+@command("FUNCTION", since="7.0.0", arity=-2, complexity="Depends on subcommand.")
 def function(_: Client, __: Args) -> Any:
-    """Looks at functions and removes them."""
+    """A container for function commands."""
+
+
+@command("FUNCTION FLUSH [ASYNC | SYNC]", WRITE | NOSCRIPT, sub=True, since="7.0.0")
+def function_flush(_: Client, words: Args) -> Any:
+    """Deletes all libraries and functions: there are none."""
+    if len(words) > 3 or (len(words) == 3 and words[2].upper() not in (b"ASYNC", b"SYNC")):
+        raise Failure(b"FUNCTION FLUSH only supports SYNC|ASYNC option")
+    return OK
 
 
 @command(
-    "FUNCTION FLUSH [ASYNC | SYNC]",
-    WRITE | NOSCRIPT,
+    "FUNCTION LIST [LIBRARYNAME library-name-pattern] [WITHCODE]",
+    NOSCRIPT,
+    sub=True,
     since="7.0.0",
     complexity="O(N) where N is the number of functions",
-    tips="request_policy:all_shards response_policy:all_succeeded",
-    sub=True,
 )
-def function_flush(_: Client, words: Args) -> Any:
-    """Removes all functions, of which there are none."""
-    if len(words) > 3 or (len(words) == 3 and words[2].upper() not in (b"ASYNC", b"SYNC")):
-        raise BadFlushMode
-    return OK
+def function_list(_: Client, __: Args) -> list[Any]:
+    """Returns information about all libraries: there are none."""
+    return []
