@@ -61,6 +61,12 @@ class Pairs(list[tuple[Any, Any]]):
     __slots__ = ()
 
 
+class Scores(list[tuple[bytes, float]]):
+    """Members with their scores: as Pairs, and quicker."""
+
+    __slots__ = ()
+
+
 class MapReply(list[tuple[Any, Any]]):
     """A map given as pairs, where a key may come twice or be no dictionary key."""
 
@@ -114,15 +120,18 @@ def double(value: float) -> bytes:
 
     The layout of digits and exponent is that of fpconv, which Redis uses.
     """
-    if value != value:
+    if -_INTEGRAL <= value <= _INTEGRAL:
+        whole = int(value)
+        if whole == value:
+            return b"-0" if not whole and str(value)[0] == "-" else b"%d" % whole
+    elif value != value:
         return b"nan"
-    if value in (_INFINITY, -_INFINITY):
+    elif value in (_INFINITY, -_INFINITY):
         return b"inf" if value > 0 else b"-inf"
-    if value == 0:
-        return b"-0" if str(value)[0] == "-" else b"0"
-    if -_INTEGRAL <= value <= _INTEGRAL and value == int(value):
-        return b"%d" % value
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text = repr(value)
+    if "e" not in text and (len(text) - text.index(".") < 8 or 0.001 <= abs(value) < 10000):
+        return text.encode()
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
     assert isinstance(exponent, int)
     text = "".join(map(str, digits))
     shown = abs(exponent + len(text) - 1)
@@ -167,6 +176,21 @@ def encode_array(values: Bulks) -> bytes:
     return b"*%d\r\n%b" % (len(values), encode_bulks(values))
 
 
+def encode_scores(pairs: Scores) -> bytes:
+    """Members and scores in turn, all of them bulk strings."""
+    words = [word for member, score in pairs for word in (member, double(score))]
+    return b"*%d\r\n%b" % (len(words), encode_bulks(words))
+
+
+def encode_scores_apart(pairs: Scores) -> bytes:
+    """Each member and its score, a double, in an array of their own."""
+    parts = [
+        b"*2\r\n$%d\r\n%b\r\n,%b\r\n" % (len(member), member, double(score))
+        for member, score in pairs
+    ]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
 class _Protocol:
     """The encoders of one protocol version; ``table`` maps a value's type to one of them."""
 
@@ -204,6 +228,7 @@ class _Resp2(_Protocol):
             dict: lambda value: self.array(list(chain.from_iterable(value.items()))),
             MapReply: lambda value: self.array(list(chain.from_iterable(value))),
             Pairs: lambda value: self.array(list(chain.from_iterable(value))),
+            Scores: encode_scores,
             SetReply: self.array,
             Push: self.array,
             VerbatimString: encode_bulk,
@@ -223,6 +248,7 @@ class _Resp3(_Protocol):
             dict: lambda value: self.map(list(value.items())),
             MapReply: self.map,
             Pairs: self.array,
+            Scores: encode_scores_apart,
             SetReply: lambda value: self.array(value, b"~"),
             Push: lambda value: self.array(value, b">"),
             VerbatimString: lambda value: b"=%d\r\ntxt:%b\r\n" % (len(value) + 4, value),

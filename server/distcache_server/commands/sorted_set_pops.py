@@ -25,7 +25,7 @@ from distcache_server.registry import (
     Keys,
     group,
 )
-from distcache_server.reply import EMPTY_ARRAY, NullArray, Pairs
+from distcache_server.reply import EMPTY_ARRAY, NullArray, Scores
 from distcache_server.types.sorted_set import Item, SortedSet
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def _pop(client: Client, words: Args, lowest: bool) -> Any:
     if found is None or not count:
         return EMPTY_ARRAY
     items = _take(keyspace, key, found, lowest, count)
-    return Pairs(items) if len(words) == 3 else items[0]
+    return Scores(items) if len(words) == 3 else items[0]
 
 
 def _pop_run(client: Client, batch: list[Args], lowest: bool) -> list[Any] | None:
     """ZPOPMIN or ZPOPMAX of one member each, many times; None where a key is no sorted set."""
     keyspace = client.keyspace
     try:
-        sets = {words[1]: keyspace.find_as(words[1], SortedSet) for words in batch}
+        sets = {key: keyspace.find_as(key, SortedSet) for key in {key for _, key in batch}}
     except CommandError:
         return None
     replies: list[Any] = []

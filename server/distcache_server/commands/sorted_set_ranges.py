@@ -13,7 +13,7 @@ from distcache_server.arguments import Args, clamp, integer, strtod
 from distcache_server.errors import BadNameRange, BadScoreRange, Failure, SyntaxFailure
 from distcache_server.events import GENERIC, SORTED_SET
 from distcache_server.registry import DENYOOM, FAST, ONE_KEY, READONLY, WRITE, Keys, group
-from distcache_server.reply import Bulks, Pairs
+from distcache_server.reply import Bulks, Scores
 from distcache_server.types.sorted_set import Item, SortedSet, Span
 
 if TYPE_CHECKING:
@@ -48,15 +48,19 @@ COUNTED = "O(log(N)) with N being the number of elements in the sorted set."
 # The ends of a range
 
 
+def ranked(first: int, last: int, count: int) -> Span:
+    """The span from one rank to another, negatives counting from the end."""
+    start, stop = clamp(first, last, count)
+    return (start, stop) if start < stop else NOTHING
+
+
 def by_rank(low: bytes, high: bytes) -> Range:
     """Ranks, negatives counting from the end; counted from the other end where reversed."""
     first, last = integer(low), integer(high)
 
     def find(found: SortedSet, reverse: bool) -> Span:
         count = len(found)
-        start, stop = clamp(first, last, count)
-        if start >= stop:
-            return NOTHING
+        start, stop = ranked(first, last, count)
         return (count - stop, count - start) if reverse else (start, stop)
 
     return find
@@ -178,7 +182,7 @@ def _read(client: Client, words: Args, by: Parser | None, reverse: bool | None) 
         return Bulks()
     span = query.span(found)
     if query.scored:
-        return Pairs(found.items(span, query.reverse))
+        return Scores(found.items(span, query.reverse))
     return Bulks(found.members(span, query.reverse))
 
 
@@ -191,7 +195,14 @@ def _read(client: Client, words: Args, by: Parser | None, reverse: bool | None) 
 )
 def zrange(client: Client, words: Args) -> Any:
     """Returns the members in a range by rank, score or name."""
-    return _read(client, words, None, None)
+    if len(words) > 4:
+        return _read(client, words, None, None)
+    _, key, low, high = words
+    first, last = integer(low), integer(high)
+    found = client.keyspace.read_as(key, SortedSet)
+    if found is None:
+        return Bulks()
+    return Bulks(found.members(ranked(first, last, len(found))))
 
 
 @command(

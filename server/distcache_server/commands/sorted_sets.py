@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import INT64_MAX, Args, draws, real, turns
@@ -15,12 +17,13 @@ from distcache_server.errors import (
 )
 from distcache_server.events import SORTED_SET
 from distcache_server.registry import DENYOOM, FAST, ONE_KEY, READONLY, WRITE, group
-from distcache_server.reply import Bulks, NullArray, Pairs, double
+from distcache_server.reply import Bulks, NullArray, Scores, double
 from distcache_server.scanning import cursor_of, scan_options
 from distcache_server.types.sorted_set import SortedSet
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.keyspace import Keyspace
 
 command = group("sorted-set")
 
@@ -31,6 +34,7 @@ _CONDITIONS = NX | GT | LT
 
 SHORT = 15
 """A number of so many digits is a double without a doubt."""
+_decimal = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?").fullmatch
 
 IN_LOG = "O(log(N)) where N is the number of members in the sorted set."
 
@@ -40,44 +44,63 @@ IN_LOG = "O(log(N)) where N is the number of members in the sorted set."
 
 def score_of(word: bytes) -> float:
     """The score that a word says."""
-    return float(word) if len(word) <= SHORT and word.isdigit() else real(word)
+    if len(word) <= SHORT:
+        if word.isdigit():
+            return float(int(word))
+        if _decimal(word):
+            return float(word)
+    return real(word)
+
+
+def _scores_of(words: Sequence[bytes]) -> list[float]:
+    """``score_of`` of each word, in C where all of them are short numbers."""
+    if b"".join(words).isdigit() and b"" not in words and max(map(len, words)) <= SHORT:
+        return list(map(float, map(int, words)))
+    return list(map(score_of, words))
+
+
+def _changed(
+    keyspace: Keyspace, key: bytes, found: SortedSet, member: bytes, old: float | None, event: bytes
+) -> int:
+    """Say that a member of the set at a key has another score; 1 where it is new."""
+    if old is None and found.packed:
+        found.grown(len(member), keyspace.limits)
+    keyspace.changed(key, event, SORTED_SET)
+    return 1 if old is None else 0
+
+
+def _find_or_put(keyspace: Keyspace, key: bytes) -> SortedSet:
+    """The set at a key, which is new and still empty where there was none."""
+    found = keyspace.find_as(key, SortedSet)
+    if found is None:
+        found = SortedSet()
+        keyspace.put(key, found)
+    return found
 
 
 def zadd_run(client: Client, batch: list[Args]) -> list[Any] | None:
     """ZADD of one member each, many times; None, with nothing done, where one would fail."""
     keyspace = client.keyspace
-    limits, changed = keyspace.limits, keyspace.changed
-    sets: dict[bytes, SortedSet] = {}
+    _, keys, words, members = zip(*batch, strict=True)
     try:
-        scores = [score_of(words[2]) for words in batch]
-        for words in batch:
-            key = words[1]
-            if key not in sets:
-                sets[key] = keyspace.find_as(key, SortedSet) or SortedSet()
+        scores = _scores_of(words)
+        sets = {key: keyspace.find_as(key, SortedSet) or SortedSet() for key in set(keys)}
     except CommandError:
         return None
     for key, found in sets.items():
         if not found:
             keyspace.put(key, found)
     replies = []
-    for (_, key, _, member), score in zip(batch, scores, strict=True):
+    for key, score, member in zip(keys, scores, members, strict=True):
         found = sets[key]
         old = found.add(member, score)
-        if old is None:
-            if found.packed:
-                found.grown(len(member), limits)
-            changed(key, b"zadd", SORTED_SET)
-            replies.append(1)
-        else:
-            if old != score:
-                changed(key, b"zadd", SORTED_SET)
-            replies.append(0)
+        replies.append(0 if old == score else _changed(keyspace, key, found, member, old, b"zadd"))
     return replies
 
 
-def _add(client: Client, words: Args, options: int) -> int | float | None:
-    """ZADD and ZINCRBY."""
-    at = 2
+def _add(client: Client, words: Args) -> int | float | None:
+    """ZADD in all its forms."""
+    options, at = 0, 2
     while at < len(words) and (option := _ADD_WORDS.get(words[at].upper())):
         options |= option
         at += 1
@@ -92,12 +115,9 @@ def _add(client: Client, words: Args, options: int) -> int | float | None:
         raise Failure(b"INCR option supports a single increment-element pair")
     wanted = [score_of(word) for word in scores]
     keyspace, key = client.keyspace, words[1]
-    found = keyspace.find_as(key, SortedSet)
-    if found is None:
-        if options & XX:
-            return None if options & INCR else 0
-        found = SortedSet()
-        keyspace.put(key, found)
+    if options & XX and keyspace.find_as(key, SortedSet) is None:
+        return None if options & INCR else 0
+    found = _find_or_put(keyspace, key)
     added = moved = longest = 0
     reply = None
     for score, member in zip(wanted, members, strict=True):
@@ -147,7 +167,14 @@ def _choose(old: float | None, score: float, options: int) -> float | None:
 )
 def zadd(client: Client, words: Args) -> int | float | None:
     """Adds members to a sorted set, or gives them other scores."""
-    return _add(client, words, 0)
+    if len(words) > 4 or words[2].upper() in _ADD_WORDS:
+        return _add(client, words)
+    _, key, word, member = words
+    score = score_of(word)
+    keyspace = client.keyspace
+    found = _find_or_put(keyspace, key)
+    old = found.add(member, score)
+    return 0 if old == score else _changed(keyspace, key, found, member, old, b"zadd")
 
 
 @command(
@@ -157,9 +184,23 @@ def zadd(client: Client, words: Args) -> int | float | None:
     since="1.2.0",
     complexity=IN_LOG,
 )
-def zincrby(client: Client, words: Args) -> int | float | None:
+def zincrby(client: Client, words: Args) -> float:
     """Adds to the score of a member; a missing member counts as 0."""
-    return _add(client, words, INCR)
+    _, key, word, member = words
+    if word.upper() in _ADD_WORDS:
+        raise SyntaxFailure
+    score = score_of(word)
+    keyspace = client.keyspace
+    found = _find_or_put(keyspace, key)
+    old = found.score(member)
+    if old is not None:
+        score += old
+        if score != score:
+            raise ScoreNotANumber
+    found.add(member, score)
+    if old != score:
+        _changed(keyspace, key, found, member, old, b"zincr")
+    return score
 
 
 @command(
@@ -277,7 +318,7 @@ def zrandmember(client: Client, words: Args) -> bytes | list[Any] | None:
     if found is None:
         return Bulks()
     items = found.sample(count) if count >= 0 else [found.draw() for _ in turns(count)]
-    return Pairs(items) if len(words) == 4 else Bulks([member for member, _ in items])
+    return Scores(items) if len(words) == 4 else Bulks([member for member, _ in items])
 
 
 @command(

@@ -131,17 +131,17 @@ class SortedSet:
 
     def add(self, member: bytes, score: float) -> float | None:
         """Give a member this score; the one it had, or None where it is new."""
-        score += 0.0
         known = self.scores
         # What Table.get and Table.__setitem__ would do, in one go.
-        part = known if isinstance(known, dict) else known.parts[hash(member) & known.mask]
+        part = known.parts[hash(member) & known.mask] if type(known) is Table else known
         old = part.get(member)
         if old == score:
             return old
+        score += 0.0
         part[member] = score
         if old is not None:
             self._take(old, member)
-        elif not isinstance(known, dict):
+        elif type(known) is Table:
             known.grown(member, len(part) - 1)
         elif len(part) > DICT:
             self._use_table()

@@ -215,7 +215,7 @@ def test_a_set_that_was_too_large_for_a_listpack_stays_unpacked() -> None:
     assert SortedSet([(b"m" * (limits.zset_value + 1), 1.0)], limits).encoding == b"skiplist"
 
 
-@pytest.mark.parametrize("count", [10, 100, 20_000])
+@pytest.mark.parametrize("count", [1000, 20_000])
 def test_memory_is_that_of_all_that_it_holds(count: int) -> None:
     tracemalloc.start()
     try:
