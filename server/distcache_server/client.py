@@ -131,7 +131,8 @@ class Client:
         self.queued_bytes = 0
         self.failed = False
         """A command could not be queued: EXEC will refuse."""
-        self.watching: set[tuple[Keyspace, bytes]] = set()
+        self.watching: dict[tuple[Keyspace, bytes], bool] = {}
+        """Watched keys, and whether each was there when it was first watched."""
         self.conflict = False
         """A watched key was changed: EXEC will do nothing."""
         self.channels: dict[bytes, None] = {}

@@ -262,7 +262,7 @@ class Engine:
 
     def watch(self, client: Client, keyspace: Keyspace, key: bytes) -> None:
         """Fail the client's next EXEC if the key changes until then."""
-        client.watching.add((keyspace, key))
+        client.watching.setdefault((keyspace, key), keyspace.exists(key))
         keyspace.watched.setdefault(key, set()).add(client)
         keyspace.arrange()
 

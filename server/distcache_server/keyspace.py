@@ -418,7 +418,7 @@ class Keyspace:
             self._tell(key, event, kind)
 
     def _tell(self, key: bytes, event: bytes, kind: int) -> None:
-        self.touch_watched(key)
+        self.touch_watched(key, kind)
         if key in self.waiting:
             self.ready[self, key] = None
         if self.ledger is not None:
@@ -428,10 +428,14 @@ class Keyspace:
         if self.notify is not None:
             self.notify(self.index, kind, event, key)
 
-    def touch_watched(self, key: bytes) -> None:
-        """Fail the transactions of clients that watch this key."""
+    def touch_watched(self, key: bytes, kind: int = 0) -> None:
+        """Fail the transactions of clients that watch this key.
+
+        That a key goes by its deadline is a change only to those who have seen it.
+        """
         for client in self.watched.get(key, ()):
-            client.conflict = True
+            if kind != events.EXPIRED or client.watching[self, key]:
+                client.conflict = True
 
     # Deadlines
 
@@ -546,16 +550,25 @@ class Keyspace:
 
     def swap(self, other: Keyspace) -> None:
         """Exchange the keys with those of another database; clients stay where they are."""
-        before = self.values, other.values
+        touched = [
+            (keyspace, key)
+            for keyspace in (self, other)
+            for key in keyspace.watched
+            if self._present(key) or other._present(key)
+        ]
         for name in CONTENTS:
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
+        for keyspace, key in touched:
+            keyspace.touch_watched(key)
         for keyspace in (self, other):
-            for key in keyspace.watched:
-                if key in before[0] or key in before[1]:
-                    keyspace.touch_watched(key)
             for key in keyspace.waiting:
                 if key in keyspace.values:
                     keyspace.ready[keyspace, key] = None
             keyspace.arrange()
+
+    def _present(self, key: bytes) -> bool:
+        """Whether the key is there and not past its deadline; it is not removed."""
+        deadline = self.deadlines.get(key)
+        return key in self.values and (deadline is None or deadline > self.now_ms)
