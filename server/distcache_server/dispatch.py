@@ -33,7 +33,7 @@ from distcache_server.registry import (
     Handler,
     every_command,
 )
-from distcache_server.reply import QUEUED, Wire, encode_run
+from distcache_server.reply import QUEUED, Replies, Wire, encode_run
 from distcache_server.stats import Stats
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def monitored(command: Command, handler: Handler) -> Handler:
         except CommandError:
             show(client, command.shown(words))
             raise
-        show(client, command.shown(words))
-        return reply
+        line = show(client, command.shown(words))
+        return Replies([reply, Wire(line)]) if client.monitoring else reply
 
     return run
 

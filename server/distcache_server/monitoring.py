@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
 
 
-def show(client: Client, words: Args) -> None:
-    """Tell all who monitor that the client ran this."""
+def show(client: Client, words: Args) -> bytes:
+    """Tell all others who monitor that the client ran this; the line, for the client itself."""
     now_us = time_ns() // 1000
     where = f"unix:{client.address.removesuffix(':0')}" if client.unix else client.address
     line = b"+%d.%06d [%d %b] %b\r\n" % (
@@ -27,4 +27,6 @@ def show(client: Client, words: Args) -> None:
         b" ".join(map(quote, words)),
     )
     for monitor in list(client.engine.monitors):
-        monitor.send(line)
+        if monitor is not client:
+            monitor.send(line)
+    return line
