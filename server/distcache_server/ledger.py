@@ -87,7 +87,7 @@ class Ledger:
         """The key's value may have been changed in place."""
         if type(value) is bytes or (self.counted < END and place_of(key) >= self.counted):
             return
-        before = self.sizes.get(key, 0) << GRAIN
+        before = (self.sizes.get(key) or 0) << GRAIN
         self._add(self._weigh(key, value) - before)
 
     def forget(self, key: bytes, value: Any) -> None:

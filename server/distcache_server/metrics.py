@@ -160,8 +160,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
         "run_id": engine.run_id,
         "master_replid": engine.replication_id,
     }
-    instance = GaugeMetricFamily("redis_instance_info", "What the server is.", labels=labels)
-    instance.add_metric(labels.values(), 1)
+    instance = GaugeMetricFamily("redis_instance_info", "What the server is.", labels=list(labels))
+    instance.add_metric(list(labels.values()), 1)
     yield instance
 
 
