@@ -1,4 +1,4 @@
-"""The words of SCAN, HSCAN, SSCAN and ZSCAN: a cursor, then MATCH, COUNT, TYPE and NOVALUES.
+"""The words of SCAN, HSCAN, SSCAN and ZSCAN: a cursor, then MATCH, COUNT, TYPE and others.
 
 The commands that scan one key look at the key before they read the options, as Redis does:
 ``HSCAN missing 0 NONSENSE`` is an empty scan.
@@ -19,7 +19,10 @@ _cursor_text = re.compile(rb"(?:[+-]?[0-9]+)?").fullmatch
 
 
 ScanOptions: TypeAlias = tuple[Matcher | None, int, bytes | None, bool]
-"""MATCH (None: everything does), COUNT, TYPE (None: any) and NOVALUES."""
+"""MATCH (None: everything does), COUNT, TYPE (None: any), and whether entries come bare."""
+
+_BARE = {b"NOVALUES": b"HSCAN", b"NOSCORES": b"ZSCAN"}
+"""The options that leave out what belongs to an entry, and the commands that have them."""
 
 
 def cursor_of(word: bytes) -> int:
@@ -32,21 +35,21 @@ def cursor_of(word: bytes) -> int:
     return cursor % 2**64
 
 
-def scan_options(words: Args, typed: bool = False, valued: bool = False) -> ScanOptions:
-    """The words after the cursor; ``typed`` allows TYPE (SCAN), ``valued`` NOVALUES (HSCAN).
+def scan_options(words: Args, typed: bool = False, command: bytes = b"") -> ScanOptions:
+    """The words after the cursor; ``typed`` allows TYPE (SCAN), ``command`` its NOVALUES or so.
 
     The type is in lower case and may be one that does not exist.
     """
     match: Matcher | None = None
     kind: bytes | None = None
-    count, novalues = USUAL_COUNT, False
+    count, bare = USUAL_COUNT, False
     at = 0
     while at < len(words):
         option = words[at].upper()
-        if option == b"NOVALUES":
-            if not valued:
-                raise Failure(b"NOVALUES option can only be used in HSCAN")
-            novalues = True
+        if option in _BARE:
+            if _BARE[option] != command:
+                raise Failure(b"%b option can only be used in %b" % (option, _BARE[option]))
+            bare = True
             at += 1
             continue
         if at + 1 == len(words):
@@ -63,4 +66,4 @@ def scan_options(words: Args, typed: bool = False, valued: bool = False) -> Scan
         else:
             raise SyntaxFailure
         at += 2
-    return match, count, kind, novalues
+    return match, count, kind, bare

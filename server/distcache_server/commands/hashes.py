@@ -351,7 +351,7 @@ def hscan(client: Client, words: Args) -> list[Any]:
     found = client.keyspace.read_as(words[1], Hash)
     if found is None:
         return [b"0", Bulks()]
-    match, count, _, novalues = scan_options(words[3:], valued=True)
+    match, count, _, novalues = scan_options(words[3:], command=b"HSCAN")
     cursor, items = found.scan(cursor, count)
     if match is not None:
         items = [item for item in items if match(item[0])]

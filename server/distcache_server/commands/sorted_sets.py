@@ -36,7 +36,7 @@ SHORT = 15
 """A number of so many digits is a double without a doubt."""
 _decimal = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?").fullmatch
 
-IN_LOG = "O(log(N)) where N is the number of members in the sorted set."
+IN_LOG = "O(log(N)) where N is the number of elements in the sorted set."
 
 
 # Adding
@@ -300,7 +300,7 @@ def zrevrank(client: Client, words: Args) -> Any:
     READONLY,
     keys=ONE_KEY,
     since="6.2.0",
-    complexity="O(N) where N is the number of members returned",
+    complexity="O(N) where N is the number of elements returned",
     tips="NONDETERMINISTIC_OUTPUT",
 )
 def zrandmember(client: Client, words: Args) -> bytes | list[Any] | None:
@@ -322,7 +322,7 @@ def zrandmember(client: Client, words: Args) -> bytes | list[Any] | None:
 
 
 @command(
-    "ZSCAN key cursor [MATCH pattern] [COUNT count]",
+    "ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]",
     READONLY,
     keys=ONE_KEY,
     since="2.8.0",
@@ -336,13 +336,12 @@ def zscan(client: Client, words: Args) -> list[Any]:
     found = client.keyspace.read_as(words[1], SortedSet)
     if found is None:
         return [b"0", Bulks()]
-    match, count, _, _ = scan_options(words[3:])
+    match, count, _, bare = scan_options(words[3:], command=b"ZSCAN")
     cursor, items = found.scan(cursor, count)
+    if match is not None:
+        items = [item for item in items if match(item[0])]
+    if bare:
+        return [b"%d" % cursor, Bulks([member for member, _ in items])]
     # Scores are strings here, under RESP3 as well.
-    flat = [
-        word
-        for member, score in items
-        if match is None or match(member)
-        for word in (member, double(score))
-    ]
+    flat = [word for member, score in items for word in (member, double(score))]
     return [b"%d" % cursor, Bulks(flat)]

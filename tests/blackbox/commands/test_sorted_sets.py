@@ -394,6 +394,18 @@ def test_zscan_match(ask: Ask) -> None:
     assert ask("ZSCAN", "z", 0, "MATCH", "x*", "COUNT", 5) == [b"0", []]
 
 
+@pytest.mark.ours("NOSCORES is an option of Valkey")
+def test_zscan_without_scores(ask: Ask) -> None:
+    ask("ZADD", "z", 1, "a", 2, "b", 3, "ab")
+    assert ask("ZSCAN", "z", 0, "noscores") == [b"0", [b"a", b"b", b"ab"]]
+    assert ask("ZSCAN", "z", 0, "MATCH", "a*", "NOSCORES", "COUNT", 3) == [b"0", [b"a", b"ab"]]
+    error = b"ERR NOVALUES option can only be used in HSCAN"
+    assert ask("ZSCAN", "z", 0, "NOVALUES") == error
+    ask("HSET", "h", "f", "v")
+    error = b"ERR NOSCORES option can only be used in ZSCAN"
+    assert ask("HSCAN", "h", 0, "NOSCORES") == error
+
+
 def test_zscan_while_members_come_and_go(ask: Ask) -> None:
     fill(ask, "z", 2000)
     rest = random.Random(1)
