@@ -16,6 +16,7 @@ there are many, so that hashes without anything in common cost nothing.
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from itertools import accumulate, islice, pairwise
 from sys import getsizeof
 from typing import TYPE_CHECKING, TypeAlias
@@ -128,9 +129,14 @@ class Hash:
             size += self.deadlines.memory()
         if entries is None:
             return size + getsizeof(self.packed)
-        size += entries.memory() if isinstance(entries, Table) else getsizeof(entries)
+        if isinstance(entries, Table):
+            size += entries.memory()
+            shared: Container[bytes] = ()
+        else:
+            size += getsizeof(entries)
+            shared = _names
         measured = [
-            getsizeof(value) + (0 if field in _names else getsizeof(field)) + ROUNDING
+            getsizeof(value) + (0 if field in shared else getsizeof(field)) + ROUNDING
             for field, value in islice(entries.items(), SAMPLE)
         ]
         return size + len(entries) * sum(measured) // (len(measured) or 1)
