@@ -134,7 +134,8 @@ def kind_of(word: bytes) -> str:
 
 
 @command(
-    "CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+    "CLIENT LIST [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>]"
+    " [ID client-id [client-id ...]]",
     PLAIN | ADMIN,
     since="2.4.0",
     tips="nondeterministic_output",
@@ -285,7 +286,7 @@ def close(client: Client, found: list[Client]) -> int:
 
 
 @command(
-    "CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>]"
+    "CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>]"
     " [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE maxage]>",
     PLAIN | ADMIN,
     arity=-3,

@@ -105,7 +105,7 @@ def describe(command: Command) -> list[Any]:
         statuses([f"@{name}" for name in categories_of(command)]),
         SetReply([tip.encode() for tip in command.tips]),
         SetReply([key_specification(keys) for keys in command.keys]),
-        SetReply([describe(sub) for sub in command.subcommands.values()]),
+        [describe(sub) for sub in command.subcommands.values()] or SetReply(),
     ]
 
 
