@@ -374,7 +374,7 @@ class Connection(asyncio.Protocol):
 
     def memory(self) -> tuple[int, int]:
         """Bytes in the query buffer and in the output buffer."""
-        held = self.inbox_size + (len(self.framer) if self.framer is not None else 0)
+        held = self.inbox_size + (self.framer.held if self.framer is not None else 0)
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
         return held, waiting
 

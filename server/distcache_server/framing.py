@@ -74,6 +74,11 @@ class Framer:
         return len(self.buffer) - self.at
 
     @property
+    def held(self) -> int:
+        """Bytes that are kept; the words of an unfinished command are among them."""
+        return len(self.buffer)
+
+    @property
     def between_commands(self) -> bool:
         """No part of a command is held back."""
         return not self.missing and self.at == len(self.buffer)

@@ -322,7 +322,10 @@ def object_refcount(client: Client, words: Args) -> int | None:
     value = client.keyspace.peek(words[2])
     if value is None:
         return None
-    return SHARED if is_int(value) and int(value) in SHARED_INTEGERS else 1
+    config = client.engine.config
+    # A shared object could not have a time of use of its own, and so Redis shares none then.
+    own = config.maxmemory and config.maxmemory_policy.endswith(("lru", "lfu"))
+    return SHARED if is_int(value) and int(value) in SHARED_INTEGERS and not own else 1
 
 
 @command("OBJECT IDLETIME key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
