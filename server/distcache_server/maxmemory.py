@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from operator import itemgetter
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,8 @@ FREE_NS = 300_000
 """How long an eviction is held up by freeing values that went before."""
 CLIENTS = 256
 """Clients whose memory is added up in one step."""
+FRESH_MS = 5
+"""How old that sum may be when keys have to go for it, where one step is enough."""
 
 _worth = itemgetter(0)
 
@@ -73,9 +74,13 @@ class Evictor:
         self._counting = False
         self._doomed: list[tuple[int, Keyspace, bytes]] = []
         """Keys that are to go, the last one first, each with what it was worth when found."""
-        self._round: Iterator[Client] = iter(())
-        self._round_bytes = 0
         self._client_bytes = 0
+        """What clients took when all of them had been looked at."""
+        self._seen_bytes = 0
+        self._unseen: list[Client] = []
+        """In the round that goes on: what those take who have been looked at, and who is left."""
+        self._seen_ms = 0
+        """When keys last had to go, and so clients were looked at."""
         self.configure()
 
     def configure(self) -> None:
@@ -90,8 +95,8 @@ class Evictor:
         if active == self.active and policy is self._policy:
             return
         self.active, self._policy = active, policy
-        self.budget.used = self._client_bytes = self._round_bytes = 0
-        self._round = iter(())
+        self.budget.used = self._client_bytes = self._seen_bytes = 0
+        self._unseen = []
         for keyspace in self.databases:
             keyspace.ledger = self._open(keyspace) if active else None
             keyspace.arrange()
@@ -125,9 +130,13 @@ class Evictor:
         budget = self.budget
         if budget.used <= budget.limit or self.databases[0].frozen:
             return True
-        if self._policy is None:
-            return False
         now_ms = time_ns() // 1_000_000
+        if now_ms >= self._seen_ms + FRESH_MS and len(self.clients) <= CLIENTS:
+            # Clients may have gone, or read their replies, since they were looked at.
+            self._seen_ms = now_ms
+            self._add_up_clients()
+        if self._policy is None:
+            return budget.used <= budget.limit
         started = perf_counter_ns()
         end = started + longest_ns(self.config.maxmemory_eviction_tenacity)
         evicted, possible = 0, True
@@ -205,9 +214,13 @@ class Evictor:
 
     def _add_up_clients(self) -> None:
         """Look at some clients; when all have been seen, the sum of what they take counts."""
-        some = list(islice(self._round, CLIENTS))
-        self._round_bytes += sum(client.footprint for client in some)
-        if len(some) < CLIENTS:
-            self.budget.used += self._round_bytes - self._client_bytes
-            self._client_bytes, self._round_bytes = self._round_bytes, 0
-            self._round = iter(list(self.clients.values()))
+        if not self._unseen:
+            self._unseen = list(self.clients.values())
+        some, self._unseen = self._unseen[:CLIENTS], self._unseen[CLIENTS:]
+        self._seen_bytes += sum(client.footprint for client in some)
+        if not self._unseen:
+            # Of clients that take more than maxmemory-clients some are about to go.
+            most = self.config.maxmemory_clients.of(self.config.maxmemory)
+            size = min(self._seen_bytes, most) if most else self._seen_bytes
+            self.budget.used += size - self._client_bytes
+            self._client_bytes, self._seen_bytes = size, 0
