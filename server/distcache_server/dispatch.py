@@ -196,7 +196,7 @@ def build(engine: Engine) -> dict[str, Table]:
                 entry = Entry(command, refuse, uncounted)
                 if refuse is queueing and command.bits & NO_MULTI:
                     entry.handler = refuse_in_multi
-                entry.run = None
+                entry.counts, entry.run = False, None
             else:
                 entry = Entry(command, handler, stats)
                 if waits or not averaged:
@@ -321,7 +321,8 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             square = elapsed * elapsed
             stats.histogram[(square * square).bit_length()] += 1
             if elapsed > notable:
-                engine.note_slow(client, entry.command, words, elapsed)
+                if entry.counts:
+                    engine.note_slow(client, entry.command, words, elapsed)
                 if sum(map(len, replies)) > FULL:
                     client.last_command = entry.command.name
                     return _stopped(client, list(rest), 0)

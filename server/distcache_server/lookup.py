@@ -41,12 +41,14 @@ REFUSALS = (
 class Entry:
     """What a table holds for a command: the function, the number of words, where to count."""
 
-    __slots__ = ("command", "handler", "least", "most", "run", "stats")
+    __slots__ = ("command", "counts", "handler", "least", "most", "run", "stats")
 
     def __init__(self, command: Command, handler: Handler, stats: Stats) -> None:
         self.command = command
         self.handler = handler
         self.stats = stats
+        self.counts = True
+        """A call is one of the command, not of what refuses or queues it."""
         self.run = command.run
         self.least = command.least
         self.most = command.most
