@@ -28,6 +28,8 @@ SIZES = (4096, 8192, 16384, 32768, 65536)
 SAFE = 8192
 """A listpack is no larger than this where the setting is a number of entries."""
 UNKNOWN = -1
+SAMPLE = 4
+"""Parts of which an entry is measured to estimate what all of them take."""
 
 INT64_MAX = 2**63 - 1
 NINE = ord("9")
@@ -386,12 +388,14 @@ class List:
             self._bytes = UNKNOWN
 
     def memory(self) -> int:
-        """About how many bytes it takes, from the size of a few entries."""
-        size = len(self)
-        seen = [self[at * (size - 1) // 4] for at in range(5)] if size else []
-        entries = size * sum(map(getsizeof, seen)) // max(len(seen), 1)
-        chunks = sum(map(getsizeof, (self._head, self._tail, self._body)))
-        return getsizeof(self) + chunks + self._inner * 9 + entries
+        """About how many bytes it takes, from the size of an entry of each of a few parts."""
+        body = self._body
+        parts = [self._head, self._tail, *body[:: len(body) // SAMPLE + 1]]
+        # Memory is given out in steps of 16 bytes.
+        seen = [(getsizeof(part[len(part) // 2]) + 15) & ~15 for part in parts if part]
+        entries = len(self) * sum(seen) // (len(seen) or 1)
+        ends = sum(map(getsizeof, (self._head, self._tail, body)))
+        return getsizeof(self) + ends + self._inner * 9 + entries
 
     def drain(self) -> list[bytes]:
         """Take a part out of a list that is no longer used; [] where nothing is left."""

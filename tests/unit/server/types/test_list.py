@@ -242,7 +242,7 @@ def test_the_parts_of_a_long_list_stay_few_and_short() -> None:
 def test_memory_is_about_what_the_entries_take(count: int, length: int) -> None:
     subject = List([b"%0*d" % (length, n) for n in range(count)], DEFAULT)
     entries = count * (length + 33 + 8)
-    assert entries <= subject.memory() < entries * 1.2 + 20_000
+    assert entries <= subject.memory() < entries * 1.4 + 20_000
 
 
 def test_a_list_that_is_done_with_is_freed_in_parts() -> None:
