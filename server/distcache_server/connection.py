@@ -150,6 +150,8 @@ class Connection(asyncio.Protocol):
                 return self._answered(self._run_single, words)
             if self.shape is UNIFORM:
                 if batch := parse_uniform(data):
+                    if len(batch) == 1:
+                        self.shape = SINGLE
                     return self._answered(self._run_uniform, batch)
                 self.misread += 1
         return self._answered(self._run_batch, data)
