@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil, log2
 from typing import NamedTuple
 
@@ -124,7 +125,7 @@ class SlowLog:
         self.entries.appendleft(entry)
 
     def resize(self, length: int) -> None:
-        self.entries = deque(self.entries, maxlen=length)
+        self.entries = deque(islice(self.entries, length), maxlen=length)
 
 
 @dataclass(slots=True)
