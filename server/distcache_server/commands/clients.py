@@ -19,7 +19,6 @@ from distcache_server.errors import (
     NotATimeout,
     SyntaxFailure,
     TimeoutTooLong,
-    Unblocked,
     UnknownClientAttribute,
     UnknownClientType,
 )
@@ -344,13 +343,9 @@ def client_unblock(client: Client, words: Args) -> int:
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise BadUnblockReason
     other = client.engine.clients.get(integer(words[2]))
-    if other is None or other.blocked is None:
+    if other is None:
         return 0
-    if reason == b"ERROR":
-        client.engine.blocking.fail(other, Unblocked())
-    else:
-        client.engine.blocking.answer(other, other.blocked.otherwise)
-    return 1
+    return int(client.engine.blocking.unblock(other, with_error=reason == b"ERROR"))
 
 
 @command("CLIENT PAUSE timeout [WRITE | ALL]", PLAIN | ADMIN, since="3.0.0", sub=True)
