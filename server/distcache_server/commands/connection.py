@@ -42,11 +42,17 @@ ALWAYS = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
 DEFAULT_USER = b"default"
 
 
+def ping_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """PING without a message, many times."""
+    return None if client.state == "subscribed" else [PONG] * len(batch)
+
+
 @command(
     "PING [message]",
     FAST | SUBSCRIBED,
     since="1.0.0",
     tips="request_policy:all_shards response_policy:all_succeeded",
+    run=ping_run,
 )
 def ping(client: Client, words: Args) -> Any:
     """Tells that the server is alive, or repeats a message."""

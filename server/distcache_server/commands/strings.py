@@ -309,7 +309,7 @@ _PAIRS = Keys(last=-1, step=2)
 def _pairs(words: Args, name: bytes) -> list[tuple[bytes, bytes]]:
     if not len(words) % 2:
         raise WrongArity(name)
-    return list(zip(words[1::2], words[2::2], strict=True))
+    return list(zip(words[1::2], words[2::2]))  # noqa: B905 -- as many of either
 
 
 @command(
