@@ -16,9 +16,8 @@ there are many, so that hashes without anything in common cost nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Container
 from itertools import accumulate, islice, pairwise
-from sys import getsizeof
+from sys import getrefcount, getsizeof
 from typing import TYPE_CHECKING, TypeAlias
 
 from distcache_server.types.deadlines import NEVER, Deadlines
@@ -41,6 +40,8 @@ NAMES = 4096
 """Fields outside of shapes that are remembered, so that equal ones are stored once."""
 ROUNDING = 16
 """What the allocator adds to a field and its value, on average."""
+OWN = 10
+"""References to a field from its hash alone, from what is remembered and from who counts them."""
 SAMPLE = 5
 """Entries that are measured to guess how much all of them take."""
 
@@ -131,12 +132,10 @@ class Hash:
             return size + getsizeof(self.packed)
         if isinstance(entries, Table):
             size += entries.memory()
-            shared: Container[bytes] = ()
         else:
             size += getsizeof(entries)
-            shared = _names
         measured = [
-            getsizeof(value) + (0 if field in shared else getsizeof(field)) + ROUNDING
+            getsizeof(value) + (0 if getrefcount(field) > OWN else getsizeof(field)) + ROUNDING
             for field, value in islice(entries.items(), SAMPLE)
         ]
         return size + len(entries) * sum(measured) // (len(measured) or 1)
