@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             parsed = self.parser.parse(data)
         if parsed is None:
             self._frame(data)
-            self._run_framed(replies)
+            self._run_framed(replies, tried=True)
             return
         batch, rest = parsed
         if rest:
@@ -248,8 +248,11 @@ class Connection(asyncio.Protocol):
         framer = self.framer = Framer(self.engine.config.proto_max_bulk_len)
         framer.feed(data)
 
-    def _run_framed(self, replies: list[bytes]) -> None:
-        """Read command by command, each under the limits of the state it finds the client in."""
+    def _run_framed(self, replies: list[bytes], tried: bool = False) -> None:
+        """Read command by command, each under the limits of the state it finds the client in.
+
+        ``tried`` says that the fast way has just refused this input.
+        """
         client, framer = self.client, self.framer
         assert framer is not None
         while self._may_run():
@@ -258,7 +261,8 @@ class Connection(asyncio.Protocol):
             if words is None:
                 break
             execute(client, [words], replies, time_ns())
-            if framer.authenticated and not framer.missing and len(framer) > SLICE:
+            fast = framer.authenticated and not tried and not framer.missing
+            if fast and len(framer) > SLICE:
                 # Past the command that was cut off the fast way is open again.
                 data = framer.take_rest()
                 self.framer = None

@@ -25,6 +25,13 @@ def test_ping_of_a_subscriber(wire: Wire) -> None:
     assert wire.call("PING", "hello") == [b"pong", b"hello"]
 
 
+@pytest.mark.parametrize("command", [b"PING\r\n", b"PING\r\n*1\r\n$4\r\nPING\r\n"])
+def test_many_inline_commands_of_which_the_last_is_cut_off(wire: Wire, command: bytes) -> None:
+    wire.send(command * 10_000 + b"PI")
+    wire.send(b"NG\r\n")
+    wire.expect(b"+PONG\r\n" * (10_000 * command.count(b"PING") + 1))
+
+
 def test_echo(ask: Ask) -> None:
     assert ask("ECHO", "\x00\xff hello") == "\x00\xff hello".encode()
     assert ask("ECHO") == b"ERR wrong number of arguments for 'echo' command"
