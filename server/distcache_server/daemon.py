@@ -20,6 +20,7 @@ from distcache_server.engine import Engine, Shutdown
 from distcache_server.errors import ShuttingDown
 from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
+from distcache_server.listeners import Listener, Place
 
 SWEEP_S = 0.03
 """Between two looks for keys that are due, when there was nothing left to do."""
@@ -45,10 +46,9 @@ class Server:
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
-        self.port = 0
-        self._tcp: list[socket.socket] = []
-        self._listening: dict[socket.socket, asyncio.Server] = {}
-        self._starting: set[asyncio.Task[None]] = set()
+        self.place = Place(self._serve_clients)
+        self.metrics_place = Place(self._serve_metrics)
+        self._unix: asyncio.Server | None = None
         self._work: asyncio.Task[None] | None = None
         self._leave_requests: Callable[[], None] | None = None
         """Close the connections to the endpoints of metrics-port."""
@@ -72,24 +72,33 @@ class Server:
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
             config.set([(b"maxclients", b"%d" % clients)])
-        if config.port or self.any_port:
-            self._tcp = listeners.tcp(config.bind, config.port, config.tcp_backlog)
-            for sock in self._tcp:
-                await self._listen(sock)
-            self.port = self._tcp[0].getsockname()[1] if self._tcp else 0
-            self.engine.port = self.port
+        self._find_place()
+        await self.place.ready()
         if config.unixsocket:
             path = config.locate(config.unixsocket)
-            await self._listen(listeners.unix(path, config.unixsocketperm, config.tcp_backlog))
-        if config.metrics_port:
-            await self._listen_for_metrics()
-        config.on_change(self._listen_elsewhere, "port", "bind")
+            sock = listeners.unix(path, config.unixsocketperm, config.tcp_backlog)
+            self._unix = await self.loop.create_unix_server(
+                lambda: Connection(self.gate), sock=sock, backlog=config.tcp_backlog
+            )
+        self._find_metrics_place()
+        await self.metrics_place.ready()
+        for move, names, refusal in (
+            (self._find_place, ("port",), NO_PORT),
+            (self._find_place, ("bind",), "Failed to bind to specified addresses."),
+            (self._find_metrics_place, ("metrics-port", "metrics-bind"), NO_PORT),
+        ):
+            config.on_change(_or_refuse(move, refusal), *names)
         self._work = self.loop.create_task(self._run())
+
+    @property
+    def port(self) -> int:
+        """The TCP port; 0 for none."""
+        return self.place.port
 
     @property
     def addresses(self) -> list[str]:
         """The TCP addresses that are listened on."""
-        return [_shown(sock) for sock in self._tcp]
+        return self.place.names
 
     async def __aexit__(
         self,
@@ -99,45 +108,36 @@ class Server:
     ) -> None:
         await self.stop()
 
-    async def _listen(self, sock: socket.socket) -> None:
-        make: Callable[[], Connection] = lambda: Connection(self.gate)  # noqa: E731
-        backlog = self.config.tcp_backlog
-        if sock.family == socket.AF_UNIX:
-            server = await self.loop.create_unix_server(make, sock=sock, backlog=backlog)
-        else:
-            server = await self.loop.create_server(make, sock=sock, backlog=backlog)
-        self._listening[sock] = server
+    def _find_place(self) -> None:
+        """Listen for clients where the configuration says."""
+        config = self.config
+        port = config.port or (self.port if self.any_port else 0)
+        addresses = config.bind if port or self.any_port else ()
+        self.place.move(addresses, port, config.tcp_backlog)
+        self.engine.port = self.port
 
-    async def _listen_for_metrics(self) -> None:
+    async def _serve_clients(self, sock: socket.socket) -> Listener:
+        backlog = self.config.tcp_backlog
+        return await self.loop.create_server(
+            lambda: Connection(self.gate), sock=sock, backlog=backlog
+        )
+
+    def _find_metrics_place(self) -> None:
+        """Listen for requests of metrics where the configuration says."""
+        config = self.config
+        addresses = (config.metrics_bind,) if config.metrics_port else ()
+        self.metrics_place.move(addresses, config.metrics_port, config.tcp_backlog)
+
+    async def _serve_metrics(self, sock: socket.socket) -> Listener:
         # Loaded only where it is asked for: prometheus-client takes 5 MB.
         from distcache_server.endpoints import Endpoints, Request
 
+        if self._leave_requests is not None:
+            self._leave_requests()
         endpoints = Endpoints(self.engine, ready=lambda: not self.stopped.is_set())
         self._leave_requests = endpoints.close
-        config = self.config
-        for sock in listeners.tcp((config.metrics_bind,), config.metrics_port, config.tcp_backlog):
-            server = await self.loop.create_server(lambda: Request(endpoints), sock=sock)
-            self._listening[sock] = server
-            logs.notice("Serving metrics", at=_shown(sock))
-
-    def _listen_elsewhere(self) -> None:
-        """CONFIG SET port or bind: open the new sockets, then close the old ones."""
-        config = self.config
-        try:
-            opened = listeners.tcp(
-                config.bind if config.port else (), config.port, config.tcp_backlog
-            )
-        except listeners.CannotListen as error:
-            logs.warning("Cannot listen", reason=str(error))
-            raise ConfigError("Unable to listen on this port. Check server logs.") from None
-        for sock in self._tcp:
-            self._listening.pop(sock).close()
-        self._tcp = opened
-        self.port = self.engine.port = config.port
-        for sock in opened:
-            task = self.loop.create_task(self._listen(sock))
-            self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+        logs.notice("Serving metrics", at=listeners.shown(sock))
+        return await self.loop.create_server(lambda: Request(endpoints), sock=sock)
 
     async def _run(self) -> None:
         """Everything that goes on besides commands, until it is cancelled."""
@@ -158,9 +158,10 @@ class Server:
 
     async def stop(self) -> None:
         """Accept nobody any more, tell who waits, send what is left, close."""
-        for listener in self._listening.values():
-            listener.close()
-        self._listening.clear()
+        self.place.close()
+        self.metrics_place.close()
+        if self._unix is not None:
+            self._unix.close()
         if self._leave_requests is not None:
             self._leave_requests()
         if self._work is not None:
@@ -182,9 +183,20 @@ class Server:
                 os.unlink(self.config.locate(self.config.unixsocket))
 
 
-def _shown(sock: socket.socket) -> str:
-    host, port, *_ = sock.getsockname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+NO_PORT = "Unable to listen on this port. Check server logs."
+
+
+def _or_refuse(move: Callable[[], None], refusal: str) -> Callable[[], None]:
+    """Move, or answer CONFIG SET with a refusal."""
+
+    def change() -> None:
+        try:
+            move()
+        except listeners.CannotListen as error:
+            logs.warning("Cannot listen", reason=str(error))
+            raise ConfigError(refusal) from None
+
+    return change
 
 
 @asynccontextmanager

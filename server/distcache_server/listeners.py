@@ -2,17 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
 import stat
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any, Protocol
 
 from distcache_server import logs
 
 
 class CannotListen(Exception):
     """No socket could be opened; the message says which and why."""
+
+
+class Listener(Protocol):
+    """What accepts connections on a socket."""
+
+    def close(self) -> None: ...
+
+
+class Place:
+    """Where connections of one kind are accepted.  It can move while the server runs."""
+
+    def __init__(self, serve: Callable[[socket.socket], Coroutine[Any, Any, Listener]]) -> None:
+        self._serve = serve
+        """Accept connections on a socket."""
+        self._listeners: dict[socket.socket, asyncio.Task[Listener]] = {}
+        self.addresses: tuple[str, ...] = ()
+        self.port = 0
+
+    def move(self, addresses: tuple[str, ...], port: int, backlog: int) -> None:
+        """Listen there, and no longer where it was; raises CannotListen, and stays."""
+        if (addresses, port) == (self.addresses, self.port):
+            return
+        if port == self.port:
+            # The new addresses may overlap the old ones.
+            self.close()
+        try:
+            opened = tcp(addresses, port, backlog)
+        except CannotListen:
+            if not self._listeners:
+                self._listen(tcp(self.addresses, self.port, backlog))
+            raise
+        self.close()
+        self._listen(opened)
+        self.addresses = addresses
+        self.port = opened[0].getsockname()[1] if opened else 0
+
+    def _listen(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._listeners[sock] = loop.create_task(self._serve(sock))
+
+    async def ready(self) -> None:
+        """Wait until connections are accepted."""
+        await asyncio.gather(*self._listeners.values())
+
+    @property
+    def names(self) -> list[str]:
+        """The addresses, as one writes them."""
+        return [shown(sock) for sock in self._listeners]
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        for sock, task in self._listeners.items():
+            if task.done():
+                task.result().close()
+            else:
+                task.cancel()
+                sock.close()
+        self._listeners.clear()
+
+
+def shown(sock: socket.socket) -> str:
+    """``127.0.0.1:6379``"""
+    host, port, *_ = sock.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tcp(addresses: tuple[str, ...], port: int, backlog: int) -> list[socket.socket]:

@@ -304,13 +304,9 @@ class Observation(Section):
         (50.0, 99.0, 99.9), "The percentiles in the latencystats section of INFO."
     )
     metrics_port = Integer(
-        0,
-        0,
-        65535,
-        "The port of /metrics and the health endpoints; 0 turns them off.",
-        runtime=False,
+        0, 0, 65535, "The port of /metrics and the health endpoints; 0 turns them off."
     )
-    metrics_bind = String("127.0.0.1", "The address of /metrics.", runtime=False)
+    metrics_bind = String("127.0.0.1", "The address of /metrics.")
     key_groups = Globs(
         (),
         "Patterns of keys to count hits and misses for, as in user:* session:*."

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox.commands.conftest import Ask
-from tests.support import Map, Server, StartServer, Wire, eventually
+from tests.support import Map, Server, StartServer, Wire, eventually, free_port
 
 
 def get(ask: Ask, *patterns: str) -> dict[bytes, bytes]:
@@ -184,3 +184,49 @@ def test_port(start_server: StartServer) -> None:
         assert f"tcp_port:{other.port}\r".encode() in wire.call("INFO", "server")
     with Server(other.host, other.port).wire() as moved:
         assert moved.call("PING") == b"PONG"
+
+
+def test_bind(start_server: StartServer) -> None:
+    server = start_server()
+    with server.wire() as wire:
+        refused = wire.call("CONFIG", "SET", "bind", "999.999.999.999")
+        assert refused == (
+            b"ERR CONFIG SET failed (possibly related to argument 'bind')"
+            b" - Failed to bind to specified addresses."
+        )
+        for addresses in ("127.0.0.2", "127.0.0.1 127.0.0.2", "*", "127.0.0.1 -::1"):
+            assert wire.call("CONFIG", "SET", "bind", addresses) == b"OK"
+            host = "127.0.0.2" if "127.0.0.2" in addresses else "127.0.0.1"
+            with Server(host, server.port).wire() as other:
+                assert other.call("PING") == b"PONG"
+        assert wire.call("CONFIG", "SET", "bind", "") == b"OK"
+        with pytest.raises(ConnectionRefusedError):
+            server.wire()
+        assert wire.call("CONFIG", "SET", "bind", "127.0.0.1") == b"OK"
+        with server.wire() as again:
+            assert again.call("PING") == b"PONG"
+
+
+@pytest.mark.ours("metrics-port is a directive of distcache")
+def test_metrics_port(start_server: StartServer) -> None:
+    server = start_server()
+    first, second = free_port(), free_port()
+
+    def answers(port: int) -> bool:
+        try:
+            with Server("127.0.0.1", port).wire() as web:
+                web.send(b"GET /liveness HTTP/1.1\r\n\r\n")
+                return web.read_until(b"\r\n").startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+    with server.wire() as wire:
+        assert wire.call("CONFIG", "SET", "metrics-port", first) == b"OK"
+        assert answers(first)
+        assert wire.call("CONFIG", "SET", "metrics-port", server.port).startswith(b"ERR CONFIG SET")
+        assert answers(first)
+        assert wire.call("CONFIG", "SET", "metrics-port", second) == b"OK"
+        assert answers(second)
+        assert not answers(first)
+        assert wire.call("CONFIG", "SET", "metrics-port", 0) == b"OK"
+        assert not answers(second)
