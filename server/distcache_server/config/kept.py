@@ -284,7 +284,7 @@ class Engine(Kept):
     """Threads, memory allocator and other insides of Redis."""
 
     io_threads = Integer(1, 1, 128, "Threads for reading and writing.", runtime=False)
-    io_threads_do_reads = Boolean(False, "Let them read too.", runtime=False)
+    io_threads_do_reads = Boolean(False, "Let them read too.")
     server_cpulist = String(
         "", "CPUs for the server.", name="server_cpulist", optional=True, runtime=False
     )
