@@ -88,6 +88,7 @@ class Server:
             (self._find_metrics_place, ("metrics-port", "metrics-bind"), NO_PORT),
         ):
             config.on_change(_or_refuse(move, refusal), *names)
+        config.on_change(self._allow_clients, "maxclients")
         self._work = self.loop.create_task(self._run())
 
     @property
@@ -107,6 +108,15 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    def _allow_clients(self) -> None:
+        """CONFIG SET maxclients: as many files may be open, or it is refused."""
+        allowed = listeners.raise_file_limit(self.config.maxclients)
+        if allowed < self.config.maxclients:
+            raise ConfigError(
+                "The operating system is not able to handle the specified number of clients,"
+                f" try with {allowed}"
+            )
 
     def _find_place(self) -> None:
         """Listen for clients where the configuration says."""

@@ -62,7 +62,9 @@ class Gate:
     def check_output(self, client: Client) -> None:
         """Close a client whose unsent replies pass a limit of its class."""
         limits = self.engine.config.client_output_buffer_limit
-        limit = limits.pubsub if client.subscriptions else limits.normal
+        # Who monitors is sent what nobody asked for, like who subscribes.
+        unasked = client.subscriptions or client.monitoring
+        limit = limits.pubsub if unasked else limits.normal
         size = client.memory()[1]
         now_ms = self.engine.now_ms
         if not limit.soft or size <= limit.soft:

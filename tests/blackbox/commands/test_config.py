@@ -149,6 +149,16 @@ def test_maxclients(wire: Wire, server: Server) -> None:
         assert again.call("PING") == b"PONG"
 
 
+@pytest.mark.ours("Redis 7.0 takes minutes to find out")
+def test_more_clients_than_there_can_be(ask: Ask) -> None:
+    refused = ask("CONFIG", "SET", "maxclients", 4_000_000_000)
+    assert refused.startswith(
+        b"ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system"
+        b" is not able to handle the specified number of clients, try with "
+    )
+    assert get(ask, "maxclients") != {b"maxclients": b"4000000000"}
+
+
 def test_timeout(wire: Wire, server: Server) -> None:
     with server.wire() as idle:
         idle.call("PING")

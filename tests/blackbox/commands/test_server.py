@@ -243,6 +243,20 @@ def test_several_monitors(server: Server, monitor: Wire) -> None:
     assert lines(monitor, 1) == [b'0 "PING" "again"']
 
 
+@pytest.mark.ours("in Redis a monitor that does not read takes any amount of memory")
+def test_a_monitor_that_does_not_read_is_closed(monitor: Wire, server: Server) -> None:
+    with server.wire() as other:
+        other.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0")
+        value = "x" * 1_000_000
+
+        def closed() -> bool:
+            other.call("SET", "key", value)
+            return b"flags=O" not in other.call("CLIENT", "LIST")
+
+        eventually(closed)
+    assert monitor.is_closed()
+
+
 # SHUTDOWN
 
 
