@@ -379,8 +379,15 @@ class Connection(asyncio.Protocol):
         self.gate.check_output(self.client)
 
     def memory(self) -> tuple[int, int]:
-        """Bytes in the query buffer and in the output buffer."""
-        held = self.inbox_size + (self.framer.held if self.framer is not None else 0)
+        """Bytes in the query buffer and in the output buffer.
+
+        Input whose turn comes soon is none of it: Redis would have left it in the kernel's buffers.
+        """
+        framer = self.framer
+        held = self.inbox_size + (framer.held if framer is not None else 0)
+        stuck = self.clogged or self.client.blocked is not None
+        if not stuck and (self.inbox or (framer is not None and not framer.starved)):
+            held = max(held - FULL, 0)
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
         return held, waiting
 
