@@ -240,7 +240,8 @@ def keys_of(words: Args) -> list[tuple[bytes, str]]:
         it = it.subcommands.get(words[1].decode("latin-1").lower())
         if it is None:
             raise InvalidCommand
-    if not it.keys and it.getkeys is None:
+    # A shard channel is looked for like a key, but is none.
+    if it.getkeys is None and all("NOT_KEY" in keys.access for keys in it.keys):
         raise NoKeyArguments
     if not it.least <= len(words) <= it.most:
         raise WrongNumber

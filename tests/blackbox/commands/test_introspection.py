@@ -396,6 +396,7 @@ def test_getkeysandflags(ask: Ask, words: str, keys: list[Any]) -> None:
         ("nosuch a b", b"ERR Invalid command specified"),
         ("config get x", b"ERR The command has no key arguments"),
         ("echo hello", b"ERR The command has no key arguments"),
+        ("spublish channel message", b"ERR The command has no key arguments"),
         ("get a b", b"ERR Invalid number of arguments specified for command"),
         ("zunionstore out 9 a b", b"ERR Invalid arguments specified for command"),
         ("zunionstore out x a b", b"ERR Invalid arguments specified for command"),
