@@ -8,7 +8,7 @@ from itertools import islice
 from math import ceil, log2
 from typing import NamedTuple
 
-BUCKETS = 200
+BUCKETS = 256
 """Quarter powers of two of nanoseconds: up to 2**50 ns."""
 
 
