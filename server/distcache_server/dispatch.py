@@ -8,7 +8,6 @@ nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,11 +43,6 @@ SMALLEST_AVERAGED_NS = 1_000_000
 """Below this slow log threshold every command is timed alone."""
 FULL = 1 << 20
 """Replies of a batch that are larger are sent before the next command runs."""
-
-log = logging.getLogger("distcache")
-
-
-Wrapper = Callable[[Command, Handler], Handler]
 
 
 # What may stand around a handler
