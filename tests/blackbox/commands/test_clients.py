@@ -232,6 +232,7 @@ def test_messages_come_although_replies_do_not(wire: Wire, client: redis.Redis) 
 
 
 def test_kill_by_address(wire: Wire, other: Wire) -> None:
+    assert other.call("PING") == b"PONG"  # the server knows it by now
     assert wire.call("CLIENT", "KILL", address_of(other)) == b"OK"
     other.expect_closed()
     assert wire.call("CLIENT", "KILL", address_of(other)) == b"ERR No such client"

@@ -121,7 +121,7 @@ def test_a_count_of_keys_that_were_there_may_be_interrupted() -> None:
     draw = random.Random(1)
     for n in range(3000):
         server("SET", f"key:{n}", "v" * draw.randrange(100))
-        server("HSET", f"hash:{n}", "field", "value")
+        server("SADD", f"set:{n}", "1")
     keyspace = server.keyspace
     keyspace.ledger = ledger = Ledger(Budget(), None)
     keyspace.arrange()
@@ -131,8 +131,8 @@ def test_a_count_of_keys_that_were_there_may_be_interrupted() -> None:
         n = draw.randrange(6000)
         for change in range(150):
             server("SET", f"key:{n}", "v" * draw.randrange(100))
-            server("DEL", f"key:{draw.randrange(6000)}", f"hash:{draw.randrange(3000)}")
-            server("HSET", f"hash:{n + change}", f"field:{draw.randrange(99)}", "value")
+            server("DEL", f"key:{draw.randrange(6000)}", f"set:{draw.randrange(3000)}")
+            server("SADD", f"set:{n + change}", draw.randrange(99))
             if steps > 20:
                 server("DEL", *(f"key:{draw.randrange(6000)}" for _ in range(5)))
     assert steps > 30
