@@ -4,7 +4,8 @@ There is a ledger only while ``maxmemory`` or its policy asks for one.  The sum 
 
 - each key: its bytes and its entries in tables;
 - each string: its bytes, worked out from its length whenever it comes or goes;
-- any other value: its own estimate as of the last change, of which the ledger keeps the number;
+- any other value: its own estimate as of the last change, which the ledger remembers (a large one
+  is not asked again after every small change);
 - each deadline.
 
 A ledger that begins with keys already there counts them bit by bit, in the order of a scan
@@ -18,9 +19,14 @@ from typing import Any
 
 from distcache_server.eviction import Policy
 from distcache_server.memory import DEADLINE, ENTRY, STAMP, STRING
+from distcache_server.types.buffer import Buffer
 from distcache_server.types.table import MAX_BITS, Table, reverse_bits
 
 END = 1 << MAX_BITS
+LARGE = 64
+"""Values with more entries than this are not measured after every change ..."""
+PATIENCE = 8
+"""... but after one of so many, and when the number of entries has changed by a sixteenth."""
 GRAIN = 4
 """The sizes of values are kept in units of 2**GRAIN bytes: small numbers take no memory."""
 
@@ -46,7 +52,17 @@ def place_of(key: bytes) -> int:
 class Ledger:
     """The sum of one database."""
 
-    __slots__ = ("budget", "counted", "per_key", "policy", "sizes", "total", "tracks")
+    __slots__ = (
+        "budget",
+        "counted",
+        "lengths",
+        "patience",
+        "per_key",
+        "policy",
+        "sizes",
+        "total",
+        "tracks",
+    )
 
     def __init__(self, budget: Budget, policy: Policy | None) -> None:
         self.budget = budget
@@ -56,6 +72,9 @@ class Ledger:
         self.per_key = STRING + ENTRY + (ENTRY + STAMP if self.tracks is not None else 0)
         self.sizes: Table[bytes, int] = Table()
         """Of values that are no plain strings."""
+        self.lengths: Table[bytes, int] = Table()
+        """Entries that large values had when they were measured."""
+        self.patience = PATIENCE
         self.total = 0
         self.counted = 0
         """How far the count has come, as ``place_of`` has it."""
@@ -73,13 +92,15 @@ class Ledger:
             self.tracks.added(key, now_ms)
         if self.counted < END and place_of(key) >= self.counted:
             return
-        if old is None:
-            size = len(key) + self.per_key
-        elif type(old) is bytes:
-            size = -len(old) - STRING
-        else:
-            size = -self._unweigh(key)
-        size += len(value) + STRING if type(value) is bytes else self._weigh(key, value)
+        size = len(key) + self.per_key if old is None else 0
+        if type(old) is bytes:
+            size -= len(old) + STRING
+        elif old is not None and old is not value:
+            size -= self._unweigh(key)
+        if type(value) is bytes:
+            size += len(value) + STRING
+        elif old is not value:
+            self.sizes[key] = 0  # until the change is told
         self.total += size
         self.budget.used += size
 
@@ -87,6 +108,14 @@ class Ledger:
         """The key's value may have been changed in place."""
         if type(value) is bytes or (self.counted < END and place_of(key) >= self.counted):
             return
+        length = len(value)
+        if length > LARGE and type(value) is not Buffer:
+            measured = self.lengths.get(key) or 0
+            self.patience -= 1
+            if self.patience and abs(length - measured) <= measured >> 4:
+                return
+            self.patience = PATIENCE
+            self.lengths[key] = length
         before = (self.sizes.get(key) or 0) << GRAIN
         self._add(self._weigh(key, value) - before)
 
@@ -106,7 +135,7 @@ class Ledger:
     def clear(self) -> None:
         """All keys are gone."""
         self._add(-self.total)
-        self.sizes = Table()
+        self.sizes, self.lengths = Table(), Table()
         self.counted = END
         if self.tracks is not None:
             self.tracks.clear()
@@ -133,6 +162,8 @@ class Ledger:
         return size << GRAIN
 
     def _unweigh(self, key: bytes) -> int:
+        if self.lengths.count:
+            self.lengths.pop(key)
         return (self.sizes.pop(key) or 0) << GRAIN
 
     # Keys that were there before
