@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
-from distcache_server import commands, dispatch, listeners, logs, systemd
+from distcache_server import commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.blocking import Cancel
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
@@ -255,6 +255,7 @@ async def _serve(config: Config) -> int:
         logs.warning("Received a signal: shutting down", signal=signal.Signals(number).name)
         server.stopped.set()
 
+    server.engine.evictor.process_size = memory.resident
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)

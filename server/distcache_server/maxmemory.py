@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from distcache_server import events
 from distcache_server.eviction import POLICIES, Policy, least
 from distcache_server.expiry import free
 from distcache_server.ledger import Budget, Ledger
-from distcache_server.memory import resident
+from distcache_server.memory import give_back, resident
 from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from distcache_server.stats import Counters
 
 NO_LIMIT = 1 << 64
+MOST_DOUBLINGS = 12
 BATCH = 8
 """Keys that go before the clock is read again."""
 FIRST_COUNT_NS = 4_000_000
@@ -35,17 +36,35 @@ FREE_NS = 300_000
 """How long an eviction is held up by freeing values that went before."""
 CLIENTS = 256
 """Clients whose memory is added up in one step."""
+WATCH_NS = 20_000_000
+"""Between two looks at the size of the process."""
+TRIM_NS = 10_000_000_000
+"""Between two requests to the allocator to give back what is free."""
 FRESH_MS = 5
 """How old that sum may be when keys have to go for it, where one step is enough."""
 
 _worth = itemgetter(0)
 
 
-def longest_ns(tenacity: int) -> int:
-    """How long evictions may hold up a command: 0.5 ms at 10, 15 % more for each after it."""
+def longest_ns(tenacity: int, percent_over: int = 0) -> int:
+    """How long evictions may hold up a command: 0.5 ms at 10, 15 % more for each after it.
+
+    That doubles with each percent by which the limit is passed, so that it is not passed by many.
+    """
     if tenacity >= 100:
         return NO_LIMIT
-    return int(50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10))
+    usual = 50_000 * tenacity if tenacity <= 10 else 500_000 * 1.15 ** (tenacity - 10)
+    return int(usual) << min(percent_over, MOST_DOUBLINGS)
+
+
+def within_process(limit: int, process: int) -> int:
+    """The limit to keep so that a process of this size stays below 1.5 times ``maxmemory`` + 64 MB.
+
+    Where objects of many sizes have come and gone, the process holds memory that nothing uses, and
+    keys have to go for it: the more, the closer it comes to that bound, but never all of them.
+    """
+    excess = process - limit * 142 // 100 - (56 << 20)
+    return max(limit - 8 * excess, limit // 4) if excess > 0 else limit
 
 
 class Evictor:
@@ -65,6 +84,8 @@ class Evictor:
         self.counters = counters
         self.latency = latency
         self.budget = Budget()
+        self.process_size: Callable[[], int] | None = None
+        """Bytes of the process, where nothing but this server is in it."""
         self.peak = 0
         """The most that ``used`` said, as of the steps."""
         self._at_start = resident()
@@ -81,6 +102,8 @@ class Evictor:
         """In the round that goes on: what those take who have been looked at, and who is left."""
         self._seen_ms = 0
         """When keys last had to go, and so clients were looked at."""
+        self._watched_ns = self._trimmed_ns = 0
+        """When the size of the process was last looked at, and was last found too large."""
         self.configure()
 
     def configure(self) -> None:
@@ -138,7 +161,8 @@ class Evictor:
         if self._policy is None:
             return budget.used <= budget.limit
         started = perf_counter_ns()
-        end = started + longest_ns(self.config.maxmemory_eviction_tenacity)
+        over = (budget.used - budget.limit) * 100 // budget.limit
+        end = started + longest_ns(self.config.maxmemory_eviction_tenacity, over)
         evicted, possible = 0, True
         while budget.used > budget.limit:
             victim = self._victim(now_ms)
@@ -206,11 +230,26 @@ class Evictor:
             return False
         more = self._counting and self._count(end)
         self._add_up_clients()
+        if self.process_size is not None and end > self._watched_ns + WATCH_NS:
+            self._watched_ns = end
+            self._watch_process(self.process_size)
         budget = self.budget
         self.peak = max(self.peak, budget.used)
         if budget.used > budget.limit:
             more |= self.make_room() and budget.used > budget.limit and self._policy is not None
         return more
+
+    def _watch_process(self, size: Callable[[], int]) -> None:
+        """Lower the limit while the process is too large; raise it again little by little."""
+        most = self.config.maxmemory
+        if not most:
+            return
+        limit = within_process(most, size())
+        if limit < most and self._watched_ns > self._trimmed_ns + TRIM_NS:
+            self._trimmed_ns = self._watched_ns
+            give_back()
+            limit = within_process(most, size())
+        self.budget.limit = min(limit, self.budget.limit + most // 100)
 
     def _add_up_clients(self) -> None:
         """Look at some clients; when all have been seen, the sum of what they take counts."""

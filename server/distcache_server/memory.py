@@ -6,8 +6,10 @@ average, and its share of the tables.  They hold for maxmemory, MEMORY USAGE and
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 STRING = 41
@@ -47,6 +49,12 @@ def peak_resident() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back() -> None:
+    """Ask the allocator to give free pages back: some milliseconds for each 100 MB."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def total() -> int:

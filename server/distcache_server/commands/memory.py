@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -183,6 +182,5 @@ def memory_malloc_stats(_: Client, __: Args) -> VerbatimString:
 )
 def memory_purge(_: Client, __: Args) -> Any:
     """Asks the allocator to give free memory back to the system."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+    memory.give_back()
     return OK

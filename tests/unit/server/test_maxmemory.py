@@ -8,12 +8,13 @@ import pytest
 from distcache_server import memory
 from distcache_server.keyspace import Keyspace
 from distcache_server.ledger import END
-from distcache_server.maxmemory import BATCH, NO_LIMIT, longest_ns
+from distcache_server.maxmemory import BATCH, NO_LIMIT, longest_ns, within_process
 
 from tests.support.direct import Direct
 
 OOM = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 MINUTE = 60_000
+MB = 1 << 20
 
 
 def fill(server: Direct, count: int, *options: str | int, first: int = 0) -> None:
@@ -52,6 +53,38 @@ def test_tenacity_is_a_time() -> None:
     assert 550_000 < longest_ns(11) < 600_000
     assert 100 * 10**9 < longest_ns(99) < 1000 * 10**9
     assert longest_ns(100) == NO_LIMIT
+    # The further past the limit, the longer: memory is worth more than a quick answer then.
+    assert [longest_ns(10, over) for over in (1, 2, 5)] == [10**6, 2 * 10**6, 16 * 10**6]
+    assert longest_ns(10, 1000) == longest_ns(10, 12)
+
+
+def test_a_process_that_is_too_large_lowers_the_limit() -> None:
+    limit = 256 * MB
+    assert within_process(limit, 0) == limit
+    assert within_process(limit, 419 * MB) == limit
+    sizes = [within_process(limit, size * MB) for size in range(420, 460)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 0.95 * limit
+    # At the bound nearly nothing is left to be given up.
+    assert within_process(limit, 448 * MB) == limit // 4
+    assert within_process(10 * MB, 60 * MB) == 10 * MB
+
+
+def test_the_limit_follows_the_size_of_the_process() -> None:
+    server = limited("allkeys-lru")
+    limit_to(server, 100 * MB)
+    sizes = iter([0, 203 * MB, 203 * MB, *[100 * MB] * 100])
+    server.engine.evictor.process_size = lambda: next(sizes)
+
+    def look(second: int) -> int:
+        server.engine.evictor.step(perf_counter_ns() + second * 10**9)
+        return server.engine.evictor.budget.limit
+
+    assert look(1) == 100 * MB
+    # It is looked at twice, since the allocator may have had something to give back.
+    assert look(2) == within_process(100 * MB, 203 * MB) == 60 * MB
+    assert look(3) == 61 * MB
+    assert [look(second) for second in range(4, 60)][-1] == 100 * MB
 
 
 def test_there_are_no_accounts_without_a_limit() -> None:
