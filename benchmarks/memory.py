@@ -106,6 +106,15 @@ def _in_turn(first: bytes, second: bytes) -> Mix:
     return write
 
 
+def _replaced(limit: int) -> Iterator[Block]:
+    """The same keys over and over, with values of another size each time."""
+    while True:
+        for size in (30, 300, 1500, 100, 4000, 700, 20_000):
+            pattern = template(b"SET", KEY, b"v" * size)
+            keys = int(limit * 0.7) // (size + 200)
+            yield from blocks(pattern, range(keys), max(1, BLOCK_BYTES // len(pattern)))
+
+
 MIXES: dict[str, Mix] = {
     "strings of 20 bytes": _interleaved(SMALL),
     "strings of 20 bytes with a deadline": _interleaved(DEADLINE),
@@ -118,6 +127,8 @@ MIXES: dict[str, Mix] = {
     "sorted sets of 20 members": _interleaved(SORTED_SET),
     "all types": _interleaved(SMALL, COUNTER, MIDDLE, LARGE, HASH, LIST, SET, SORTED_SET),
     "20-byte strings, then 1 000-byte strings": _in_turn(SMALL, MIDDLE),
+    "hashes of 8 fields, then sets of 20 members": _in_turn(HASH, SET),
+    "strings replaced in seven sizes": _replaced,
 }
 
 QUICK_MIXES = ("strings of 20 bytes", "strings of 50 000 bytes", "hashes of 8 fields", "all types")
