@@ -48,8 +48,9 @@ class Policy:
     def removed(self, key: bytes) -> None:
         """A key is gone."""
 
-    def clear(self) -> None:
-        """All keys are gone."""
+    def clear(self) -> list[Table[bytes, int]]:
+        """All keys are gone; the tables of what was known of them, to be freed by and by."""
+        return []
 
     def draw(self, keys: Table[bytes, Any], every: bool, now_ms: int) -> dict[bytes, int]:
         """Some of these keys, drawn at random, with what each is worth.
@@ -113,8 +114,9 @@ class Recency(Policy):
     def removed(self, key: bytes) -> None:
         self.used.pop(key)
 
-    def clear(self) -> None:
-        self.used = Table()
+    def clear(self) -> list[Table[bytes, int]]:
+        old, self.used = self.used, Table()
+        return [old]
 
     def draw(self, keys: Table[bytes, Any], every: bool, now_ms: int) -> dict[bytes, int]:
         if every:
@@ -171,8 +173,9 @@ class Frequency(Policy):
     def removed(self, key: bytes) -> None:
         self.used.pop(key)
 
-    def clear(self) -> None:
-        self.used = Table()
+    def clear(self) -> list[Table[bytes, int]]:
+        old, self.used = self.used, Table()
+        return [old]
 
     def draw(self, keys: Table[bytes, Any], every: bool, now_ms: int) -> dict[bytes, int]:
         if every:

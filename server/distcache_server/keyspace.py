@@ -538,14 +538,13 @@ class Keyspace:
             if key in self.values:
                 self.touch_watched(key)
         if self.values.count:
-            self.graveyard.append(self.values)
-            self.graveyard.append(self.deadlines)
+            self.graveyard += [self.values, self.deadlines, self.wheel, self.field_wheel]
         self.values = Table()
         self.deadlines = Table()
         self.wheel = Wheel()
         self.field_wheel = Wheel()
         if self.ledger is not None:
-            self.ledger.clear()
+            self.graveyard += self.ledger.clear()
         self.arrange()
 
     def swap(self, other: Keyspace) -> None:

@@ -132,13 +132,13 @@ class Ledger:
         """So many more keys have a deadline, or fewer."""
         self._add(DEADLINE * change)
 
-    def clear(self) -> None:
-        """All keys are gone."""
+    def clear(self) -> list[Table[bytes, int]]:
+        """All keys are gone; the tables of what was known of them, to be freed by and by."""
         self._add(-self.total)
+        old = [self.sizes, self.lengths]
         self.sizes, self.lengths = Table(), Table()
         self.counted = END
-        if self.tracks is not None:
-            self.tracks.clear()
+        return old + self.tracks.clear() if self.tracks is not None else old
 
     # What OBJECT asks
 

@@ -118,11 +118,14 @@ class Evictor:
         if active == self.active and policy is self._policy:
             return
         self.active, self._policy = active, policy
-        self.budget.used = self._client_bytes = self._seen_bytes = 0
+        self._client_bytes = self._seen_bytes = 0
         self._unseen = []
         for keyspace in self.databases:
+            if keyspace.ledger is not None:
+                keyspace.graveyard += keyspace.ledger.clear()
             keyspace.ledger = self._open(keyspace) if active else None
             keyspace.arrange()
+        self.budget.used = sum(it.ledger.total for it in self.databases if it.ledger is not None)
         self._counting = active
         self._count(perf_counter_ns() + FIRST_COUNT_NS)
 

@@ -13,6 +13,8 @@ SHIFT = 5
 """A slot is 2**SHIFT milliseconds wide."""
 LARGE = 512
 """From here on a slot is kept in a Table, since a large set grows with a long pause."""
+SOME = 16
+"""Slots that are freed in one go."""
 
 _Slot = dict[bytes, None] | Table[bytes, None]
 
@@ -66,6 +68,16 @@ class Wheel:
             if self.next_slot > last:
                 self.next_slot = min(self.slots)
         return self.next_slot << SHIFT
+
+    def drain(self) -> bool:
+        """Free some slots of a wheel that is no longer used; False where nothing is left."""
+        for _ in range(SOME):
+            if not self.slots:
+                return False
+            at, slot = self.slots.popitem()
+            if type(slot) is Table and slot.drain():
+                self.slots[at] = slot
+        return True
 
     def due(self, now_ms: int, count: int) -> list[bytes]:
         """Up to ``count`` keys whose deadline has come: those of slots that have ended."""

@@ -116,7 +116,7 @@ def test_recency_goes_by_the_last_use() -> None:
     assert set(policy.draw(keys(), True, 0)) == {b"old", b"new"}
     policy.removed(b"old")
     assert set(policy.draw(keys(), True, 0)) == {b"new"}
-    policy.clear()
+    assert policy.clear()
     assert policy.draw(keys(), True, 0) == {}
 
 
