@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.client import Client
-from distcache_server.dispatch import execute, execute_run
+from distcache_server.dispatch import execute, execute_one, execute_run
 from distcache_server.engine import Shutdown
 from distcache_server.errors import CommandError
 from distcache_server.framing import (
@@ -31,6 +31,7 @@ from distcache_server.framing import (
     parse_single,
     parse_uniform,
 )
+from distcache_server.reply import encode_run
 
 if TYPE_CHECKING:
     from distcache_server.gate import Gate
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.engine = gate.engine
+        self._arrived = gate.turn.add
         self.client: Client = None  # type: ignore[assignment]
         self.transport: asyncio.Transport | None = None
         self.descriptor = -1
@@ -75,6 +77,8 @@ class Connection(asyncio.Protocol):
         """... so many that further commands wait."""
         self.scheduled = False
         self.closing = False
+        self.open = True
+        """Nothing stands in the way of the next read: what is off here need not be asked for."""
 
     # The transport's side
 
@@ -98,21 +102,37 @@ class Connection(asyncio.Protocol):
         self.engine.clients[client.id] = client
 
     def data_received(self, data: bytes) -> None:
+        self._arrived(self, data)
+
+    def receive(self, data: bytes) -> None:
+        """Answer what was read, or keep it until its turn comes."""
         client = self.client
         client.net_in += len(data)
-        if self.inbox or self.clogged or client.blocked is not None or client.backlog:
-            self._keep(data)
-            return
+        if not self.open:
+            if self.closing:
+                return
+            if self.inbox or self.clogged or client.blocked is not None or client.backlog:
+                self._keep(data)
+                return
         out = self.feed(data)
         if out:
             self.write(out)
+        if not self.open:
+            self._settle()
+
+    def _settle(self) -> None:
+        """See whether the next read may be answered at once, and what else is to be done."""
+        client = self.client
         if client.close_after_reply or self.closing:
             self.close()
-        elif client.backlog or (self.framer is not None and not self.framer.starved):
+            return
+        self.open = self.framer is None and not self.clogged and self._may_run()
+        if client.backlog or (self.framer is not None and not self.framer.starved):
             self.resume()
 
     def pause_writing(self) -> None:
         self.clogged = True
+        self.open = False
 
     def resume_writing(self) -> None:
         self.clogged = False
@@ -134,20 +154,35 @@ class Connection(asyncio.Protocol):
         self.inbox.clear()
         self.framer = None
         self.transport = None
+        self.descriptor = -1
         self.closing = True
+        self.open = False
 
     # Input
 
     def feed(self, data: bytes) -> bytes:
         """Run the commands in what was read; their replies, encoded."""
         client = self.client
+        if (
+            self.shape is SINGLE
+            and self.framer is None
+            and (words := parse_single(data)) is not None
+        ):
+            # What is within the limits of parse_single is so for clients of all states.
+            try:
+                out = execute_one(client, words)
+            except Exception as error:
+                self._stop_for(error)
+                return b""
+            if out is None or client.close_after_reply:
+                self.open = False
+            return out or b""
+        self.open = False
         client.last_ms = client.keyspace.now_ms = time_ns() // 1_000_000
         if self.framer is not None:
             self.framer.feed(data)
             return self._answered(self._run_framed)
         if client.state != "unauthenticated":
-            if self.shape is SINGLE and (words := parse_single(data)):
-                return self._answered(self._run_single, words)
             if self.shape is UNIFORM:
                 if batch := parse_uniform(data):
                     if len(batch) == 1:
@@ -164,18 +199,21 @@ class Connection(asyncio.Protocol):
             run(replies, *input_)
         except ProtocolError as error:
             self._refuse(error, replies)
-        except Shutdown as request:
-            self.gate.shutdown(request)
         except Exception as error:
-            self.engine.counters.unexpected_errors += 1
-            logs.failure("Unexpected error: closing the client", error, id=self.client.id)
-            self.closing = True
+            self._stop_for(error)
         finally:
             self.replies = None
         return b"".join(replies)
 
-    def _run_single(self, replies: list[bytes], words: Args) -> None:
-        execute(self.client, [words], replies, time_ns())
+    def _stop_for(self, error: Exception) -> None:
+        """What ends a batch: SHUTDOWN, or a bug."""
+        self.open = False
+        if isinstance(error, Shutdown):
+            self.gate.shutdown(error)
+            return
+        self.engine.counters.unexpected_errors += 1
+        logs.failure("Unexpected error: closing the client", error, id=self.client.id)
+        self.closing = True
 
     def _run_uniform(self, replies: list[bytes], batch: list[Args]) -> None:
         self._run(replies, batch, alike=True)
@@ -229,9 +267,9 @@ class Connection(asyncio.Protocol):
             len(batch) > 1
             and len(set(map(_first, batch))) == 1
             and (alike or len(set(map(len, batch))) == 1)
-            and (done := execute_run(client, batch)) is not None
+            and (values := execute_run(client, batch)) is not None
         ):
-            replies.append(done)
+            replies.append(encode_run(values, client.encoders))
             return True
         if alike:
             batch = list(map(list, batch))
@@ -332,6 +370,7 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
             out = self.feed(data)
         else:
+            self._settle()
             return
         if out:
             self.write(out)
@@ -357,13 +396,8 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the kernel, or to the transport where the kernel takes no more."""
-        transport = self.transport
-        if transport is None:
-            return
         self.client.net_out += len(data)
-        if self.congested and transport.get_write_buffer_size() == 0:
-            self.congested = False
-        if not self.congested:
+        if not self.congested or self._is_drained():
             try:
                 sent = os.write(self.descriptor, data)
             except BlockingIOError:
@@ -375,8 +409,15 @@ class Connection(asyncio.Protocol):
                 return
             data = data[sent:]
             self.congested = True
-        transport.write(data)
-        self.gate.check_output(self.client)
+        if self.transport is not None:
+            self.transport.write(data)
+            self.gate.check_output(self.client)
+
+    def _is_drained(self) -> bool:
+        """The transport has sent all that it was given."""
+        if self.transport is not None and self.transport.get_write_buffer_size() == 0:
+            self.congested = False
+        return not self.congested
 
     def memory(self) -> tuple[int, int]:
         """Bytes in the query buffer and in the output buffer.
@@ -400,11 +441,14 @@ class Connection(asyncio.Protocol):
     def kill(self) -> None:
         """Close at once."""
         self._stop()
+        # Its number may soon be that of another file.
+        self.descriptor = -1
         if self.transport is not None:
             with suppress(OSError):
                 self.transport.abort()
 
     def _stop(self) -> None:
         self.closing = True
+        self.open = False
         # Nothing must be taken from a list for a client that will not get it.
         self.engine.blocking.forget(self.client)

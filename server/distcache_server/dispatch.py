@@ -32,8 +32,8 @@ from distcache_server.registry import (
     Handler,
     every_command,
 )
-from distcache_server.reply import QUEUED, Replies, Wire, encode_run
-from distcache_server.stats import Stats
+from distcache_server.reply import QUEUED, Replies, Wire
+from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -271,6 +271,43 @@ def install(engine: Engine) -> None:
 # Running
 
 
+def execute_one(client: Client, words: Args) -> bytes | None:
+    """Run a command that came alone; its encoded reply, or None where it goes on later.
+
+    It then blocks, or waits in the client's backlog.  Reads the clock for the whole batch.
+    """
+    started = time_ns()
+    client.keyspace.now_ms = client.last_ms = started // 1_000_000
+    entry = None
+    try:
+        entry = client.table.get(words[0]) or other_spelling(client, words)
+        if not entry.least <= len(words) <= entry.most:
+            entry = misfit(client, entry, words)
+        reply = entry.handler(client, words)
+        out = client.encoders[type(reply)](reply)
+    except CommandError as error:
+        entry = _failed(client, entry, words, error)
+        out = client.encoders[Wire](error.wire())
+    except (Wait, Hold) as stop:
+        assert entry is not None
+        _set_aside(client, entry, words, stop, started)
+        return None
+    client.commands += 1
+    if entry is not None:
+        client.last_command = entry.command.name
+        # The bookkeeping of Stats.add, spelled out.
+        elapsed = time_ns() - started
+        stats = entry.stats
+        stats.ns += elapsed
+        try:
+            stats.histogram[BUCKETS[elapsed >> GRAIN]] += 1
+        except IndexError:
+            stats.histogram[bucket(elapsed)] += 1
+        if elapsed > client.engine.notable_ns and entry.counts:
+            client.engine.note_slow(client, entry.command, words, elapsed)
+    return out
+
+
 def execute(client: Client, batch: list[Args], replies: list[bytes], started: int) -> bool:
     """Run commands in order, and append their encoded replies; ``started`` is now, from time_ns.
 
@@ -292,46 +329,55 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
         except CommandError as error:
             entry = _failed(client, entry, words, error)
             replies.append(client.encoders[Wire](error.wire()))
-        except Wait as wait:
+        except (Wait, Hold) as stop:
             assert entry is not None
-            wait.words = words
-            wait.command = entry.command
-            wait.handler = wait.handler or entry.handler
-            wait.elapsed_ns = time_ns() - started
-            engine.blocking.park(client, wait)
-            client.last_command = entry.command.name
-            return _stopped(client, list(rest), 1)
-        except Hold:
-            assert entry is not None
-            client.last_command = entry.command.name
-            return _stopped(client, [words, *rest], 0)
-        # The bookkeeping of Stats.add, spelled out.
+            client.commands -= 1
+            _set_aside(client, entry, words, stop, started)
+            _stopped(client, client.backlog + list(rest))
+            return False
         now = time_ns()
         elapsed = now - started
         started = now
         if entry is not None:
             stats = entry.stats
             stats.ns += elapsed
-            square = elapsed * elapsed
-            stats.histogram[(square * square).bit_length()] += 1
+            try:
+                stats.histogram[BUCKETS[elapsed >> GRAIN]] += 1
+            except IndexError:
+                stats.histogram[bucket(elapsed)] += 1
             if elapsed > notable:
                 if entry.counts:
                     engine.note_slow(client, entry.command, words, elapsed)
                 if sum(map(len, replies)) > FULL:
                     client.last_command = entry.command.name
-                    return _stopped(client, list(rest), 0)
+                    return _stopped(client, list(rest))
         if client.close_after_reply:
-            return _stopped(client, list(rest), 0)
+            return _stopped(client, list(rest))
     if entry is not None:
         client.last_command = entry.command.name
     return True
 
 
-def _stopped(client: Client, rest: list[Args], blocked: int) -> bool:
-    """Keep the rest of a batch for later; True where there is none and nothing blocks."""
+def _set_aside(
+    client: Client, entry: Entry, words: Args, stop: Wait | Hold, started: int
+) -> None:
+    """Keep a command that has no answer yet: it waits for a key, or is put back."""
+    client.last_command = entry.command.name
+    if isinstance(stop, Hold):
+        client.backlog = [words]
+        return
+    stop.words = words
+    stop.command = entry.command
+    stop.handler = stop.handler or entry.handler
+    stop.elapsed_ns = time_ns() - started
+    client.engine.blocking.park(client, stop)
+
+
+def _stopped(client: Client, rest: list[Args]) -> bool:
+    """Keep the rest of a batch for later; True where there is none."""
     client.backlog = rest
-    client.commands -= len(rest) + blocked
-    return not rest and not blocked
+    client.commands -= len(rest)
+    return not rest
 
 
 def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
@@ -348,10 +394,10 @@ def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
         engine.note_slow(client, command, wait.words, wait.elapsed_ns)
 
 
-def execute_run(client: Client, batch: list[Args]) -> bytes | None:
-    """Run a batch of one command in one call, if that command has such a way; else None.
+def execute_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """Run a batch of one command in one call, if that command has such a way, else None; replies.
 
-    All of ``batch`` have the same name and the fewest words that the command takes.
+    All of ``batch`` have the same name and the same number of words.
     """
     engine = client.engine
     entry = client.table.get(batch[0][0])
@@ -368,7 +414,6 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)
-    client.commands += len(values)
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
             # One effect is that of the whole run.
@@ -377,8 +422,9 @@ def execute_run(client: Client, batch: list[Args]) -> bytes | None:
         client.effect = None
         if engine.ready:
             engine.blocking.serve(engine.ready)
+    client.commands += len(values)
     client.last_command = entry.command.name
-    return encode_run(values, client.encoders)
+    return values
 
 
 def _failed(client: Client, entry: Entry | None, words: Args, error: CommandError) -> Entry | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from distcache_server import logs
 from distcache_server.errors import Denied, MaxClients
+from distcache_server.turn import Turn
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -28,6 +29,7 @@ class Gate:
     ) -> None:
         self.engine = engine
         self.call_soon = call_soon
+        self.turn = Turn(engine, call_soon)
         self.shutdown = shutdown
         self.rarely = logs.Rarely()
 

@@ -266,6 +266,16 @@ RESP3: Encoders = _Resp3().table
 ENCODERS = {2: RESP2, 3: RESP3}
 
 
+def encode_each(values: list[Any], encoders: Encoders) -> list[bytes]:
+    """Replies to a run of equal commands, each for a connection of its own."""
+    kinds = set(map(type, values))
+    if kinds == {Wire}:
+        return values
+    if kinds == {bytes}:
+        return [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
+    return [encoders[type(value)](value) for value in values]
+
+
 def encode_run(values: list[Any], encoders: Encoders) -> bytes:
     """Replies to a run of equal commands: bulk strings together, in C, where all are bulk."""
     kinds = set(map(type, values))

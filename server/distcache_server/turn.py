@@ -1,0 +1,137 @@
+"""What arrives in one turn of the event loop, answered together.
+
+With many connections a turn finds several of them readable, most often with the same command.
+Such reads are parsed as one batch and run in one call, like the commands of a pipeline, so that a
+client that waits for each of its replies costs little more than one that does not.  None of them
+can have seen a reply to another, so the order among them is ours to choose; that of each
+connection stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time_ns
+from typing import TYPE_CHECKING
+
+from distcache_server import logs
+from distcache_server.dispatch import execute_run
+from distcache_server.framing import parse_uniform
+from distcache_server.reply import encode_each, encode_run
+
+if TYPE_CHECKING:
+    from distcache_server.connection import Connection
+    from distcache_server.engine import Engine
+
+Arrival = tuple["Connection", bytes]
+
+HEAD = 13
+"""Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
+CHUNK = 8 << 10
+"""Bytes that are parsed together: what fits in the processor's nearest caches."""
+LARGE = 16 << 10
+"""A longer read does not wait for others."""
+
+
+class Turn:
+    """The reads of this turn; ``answer`` is called when there are no more."""
+
+    __slots__ = ("_call_soon", "arrivals", "engine")
+
+    def __init__(self, engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self.engine = engine
+        self._call_soon = call_soon
+        self.arrivals: list[Arrival] = []
+
+    def add(self, connection: Connection, data: bytes) -> None:
+        """Answer this read with the others of its turn."""
+        if not self.arrivals:
+            self._call_soon(self.answer)
+        self.arrivals.append((connection, data))
+        if len(data) > LARGE:
+            self.answer()
+
+    def answer(self) -> None:
+        """Run all that has arrived."""
+        arrivals, self.arrivals = self.arrivals, []
+        if len(arrivals) < 2:
+            for connection, data in arrivals:
+                connection.receive(data)
+            return
+        groups: dict[bytes, list[Arrival]] = {}
+        for arrival in arrivals:
+            head = arrival[1][:HEAD]
+            if head in groups:
+                groups[head].append(arrival)
+            else:
+                groups[head] = [arrival]
+        for group in groups.values():
+            size = max(CHUNK // len(group[0][1]), 1)
+            for start in range(0, len(group), size):
+                chunk = group[start : start + size]
+                if len(chunk) < 2 or not self._answer_alike(chunk):
+                    for connection, data in chunk:
+                        connection.receive(data)
+
+    def _answer_alike(self, arrivals: list[Arrival]) -> bool:
+        """Run reads as one batch of one command; False, with nothing done, where they are none."""
+        first = arrivals[0][0].client
+        table, keyspace, encoders = first.table, first.keyspace, first.encoders
+        for connection, _ in arrivals:
+            client = connection.client
+            if not (
+                connection.open
+                and client.table is table
+                and client.keyspace is keyspace
+                and client.encoders is encoders
+            ):
+                return False
+        batch = parse_uniform(b"".join([data for _, data in arrivals]))
+        if batch is None or len({words[0] for words in batch}) != 1:
+            return False
+        # Each read must hold whole commands: nobody completes what somebody else began.  The lines
+        # of a command are as many as its breaks, which are the only ones (parse_uniform).
+        lines = 2 * len(batch[0]) + 1
+        breaks = [data.count(b"\n") for _, data in arrivals]
+        single = breaks.count(lines) == len(breaks)
+        if len(batch) * lines != sum(breaks) or not (
+            single or all(number and number % lines == 0 for number in breaks)
+        ):
+            return False
+        now_ms = keyspace.now_ms = time_ns() // 1_000_000
+        try:
+            values = execute_run(first, batch)
+        except Exception as error:
+            self._broke(arrivals, error)
+            return True
+        if values is None:
+            return False
+        first.commands -= len(batch)
+        name = first.last_command
+        if single:
+            replies = encode_each(values, encoders)
+            for (connection, data), out in zip(arrivals, replies, strict=True):
+                client = connection.client
+                client.net_in += len(data)
+                client.last_ms = now_ms
+                client.commands += 1
+                client.last_command = name
+                connection.write(out)
+            return True
+        stop = 0
+        for (connection, data), number in zip(arrivals, breaks, strict=True):
+            client = connection.client
+            client.net_in += len(data)
+            client.last_ms = now_ms
+            client.last_command = name
+            start, stop = stop, stop + number // lines
+            client.commands += stop - start
+            connection.write(encode_run(values[start:stop], encoders))
+        return True
+
+    def _broke(self, arrivals: list[Arrival], error: Exception) -> None:
+        """A bug: nobody knows how far the batch came, so nobody gets a reply."""
+        self.engine.counters.unexpected_errors += 1
+        ids = ",".join(str(connection.client.id) for connection, _ in arrivals)
+        logs.failure("Unexpected error: closing the clients", error, id=ids)
+        for connection, _ in arrivals:
+            connection.close()
