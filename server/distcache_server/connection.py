@@ -28,6 +28,7 @@ from distcache_server.framing import (
     Parser,
     ProtocolError,
     parse_inline,
+    parse_long,
     parse_single,
     parse_uniform,
 )
@@ -166,9 +167,12 @@ class Connection(asyncio.Protocol):
         if (
             self.shape is SINGLE
             and self.framer is None
-            and (words := parse_single(data)) is not None
-        ):
             # What is within the limits of parse_single is so for clients of all states.
+            and (
+                (words := parse_single(data)) is not None
+                or (client.state != "unauthenticated" and (words := parse_long(data)) is not None)
+            )
+        ):
             try:
                 out = execute_one(client, words)
             except Exception as error:

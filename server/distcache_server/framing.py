@@ -193,7 +193,9 @@ class Framer:
 
 CRLF = b"\r\n"
 _LENGTHS = {b"$%d" % n: n for n in range(1024)}
-_STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 9)}
+_HEADERS = [*_LENGTHS]
+_STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 65)}
+"""By how many words a command has: its lines."""
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
 _TOKEN = secrets.token_hex(8).encode()
@@ -232,6 +234,21 @@ def parse_single(data: bytes) -> Args | None:
         if [*map(get, parts[1:-1:2])] == [*map(len, words)]:
             return words
     return None
+
+
+def parse_long(data: bytes) -> Args | None:
+    """One command of up to 64 short words and nothing else, or None."""
+    stride = _STRIDES.get(data[: data.find(b"\r")])
+    if stride is None:
+        return None
+    parts = data.split(CRLF, stride)
+    if len(parts) != stride + 1 or parts.pop():
+        return None
+    words = parts[2::2]
+    try:
+        return words if [*map(_HEADERS.__getitem__, map(len, words))] == parts[1::2] else None
+    except IndexError:
+        return None
 
 
 def parse_uniform(data: bytes) -> list[Args] | None:

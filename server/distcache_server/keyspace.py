@@ -8,7 +8,7 @@ That one call counts for the log and WATCH, wakes blocked clients and publishes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distcache_server import events
@@ -327,8 +327,11 @@ class Keyspace:
                 self.ledger.touch(key, self.now_ms)
         self.replace(key, value)
 
-    def put_many(self, pairs: list[tuple[bytes, bytes]], event: bytes, kind: int) -> None:
-        """``put`` and ``changed`` for each key and value."""
+    def put_many(
+        self, keys: Sequence[bytes], values: Sequence[bytes], event: bytes, kind: int
+    ) -> None:
+        """``put`` and ``changed`` for each key and its value."""
+        pairs = zip(keys, values, strict=True)
         if self.observed or self.deadlines.count:
             for key, value in pairs:
                 self.put(key, value)
@@ -345,7 +348,7 @@ class Keyspace:
                 parts, mask = table.parts, table.mask
             elif type(old) is not bytes:
                 self.bury(key, old)
-        self.changes += len(pairs)
+        self.changes += len(keys)
 
     def replace(self, key: bytes, value: Value) -> None:
         """Store a value and keep the deadline.  Then ``changed``."""

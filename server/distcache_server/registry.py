@@ -182,7 +182,9 @@ class Command:
     acl: tuple[str, ...]
     tips: tuple[str, ...]
     run: Callable[[Client, list[Args]], list[Any]] | None = None
-    """Answers a run of equal commands of the least arity at once; the hot path's shortcut."""
+    """Answers a run of equal commands at once; the hot path's shortcut."""
+    runs_all: bool = False
+    """``run`` takes commands of more words than the least, too."""
     getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
     """Finds keys and their access flags where no specification can."""
     help_since: str = ""
@@ -323,6 +325,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         tips: str = "",
         complexity: str = "O(1)",
         run: Callable[[Client, list[Args]], list[Any]] | None = None,
+        runs_all: bool = False,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
         secrets: Callable[[Args], Iterable[int]] | None = None,
         help: str = "",  # noqa: A002 -- reads well where containers are declared
@@ -358,6 +361,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 acl=tuple(acl.split()),
                 tips=tuple(tips.lower().split()),
                 run=run,
+                runs_all=runs_all,
                 getkeys=getkeys,
                 help_since=help or since,
                 secrets=secrets,

@@ -49,6 +49,12 @@ class Bulks(list[bytes]):
     __slots__ = ()
 
 
+class Equals(tuple[list[bytes], int]):
+    """An array of bulk strings, and the length that each of them is known to have."""
+
+    __slots__ = ()
+
+
 class SetReply(list[Any]):
     """An unordered collection: a set in RESP3, an array in RESP2."""
 
@@ -172,6 +178,12 @@ def encode_bulks(values: list[bytes]) -> bytes:
     return b"%b\r\n" % b"".join(parts)[2:]
 
 
+def encode_equals(reply: Equals) -> bytes:
+    values, length = reply
+    separator = b"\r\n$%d\r\n" % length
+    return b"*%d%b%b\r\n" % (len(values), separator, separator.join(values))
+
+
 def encode_array(values: Bulks) -> bytes:
     return b"*%d\r\n%b" % (len(values), encode_bulks(values))
 
@@ -204,6 +216,7 @@ class _Protocol:
             list: self.array,
             tuple: self.array,
             Bulks: encode_array,
+            Equals: encode_equals,
             Replies: self.sequence,
         }
 

@@ -38,8 +38,8 @@ from distcache_server.registry import (
     Keys,
     group,
 )
-from distcache_server.reply import EMPTY_ARRAY, OK, Bulks, NullArray
-from distcache_server.types.list import List
+from distcache_server.reply import EMPTY_ARRAY, OK, Bulks, Equals, NullArray
+from distcache_server.types.list import CHUNK, List
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -88,12 +88,10 @@ def push_run(client: Client, batch: list[Args], left: bool) -> list[Any] | None:
     if keyspace.observed or any(words[1] != key for words in batch):
         return None
     value = keyspace.find(key)
-    if type(value) is not List or value.packed:
+    if type(value) is not List or value.packed or len(batch) > CHUNK:
         return None
     before = len(value)
-    add = value.push_left if left else value.push_right
-    for _, _, element in batch:
-        add(element)
+    value.extend([element for _, _, element in batch], left)
     keyspace.changes += len(batch)
     return list(range(before + 1, before + len(batch) + 1))
 
@@ -367,7 +365,10 @@ def lrange(client: Client, words: Args) -> Any:
     if value is None:
         return EMPTY_ARRAY
     start, stop = clamp(start, stop, len(value))
-    return Bulks(value.range(start, stop)) if start < stop else EMPTY_ARRAY
+    if start >= stop:
+        return EMPTY_ARRAY
+    elements = value.range(start, stop)
+    return Equals((elements, value.width)) if value.width >= 0 else Bulks(elements)
 
 
 @command(

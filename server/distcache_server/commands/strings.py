@@ -64,7 +64,8 @@ def get(client: Client, words: Args) -> bytes | Buffer | None:
 
 def set_run(client: Client, batch: list[Args]) -> list[Any]:
     """SET of many keys that arrived together, without options."""
-    client.keyspace.put_many([(key, value) for _, key, value in batch], b"set", STRING)
+    _, keys, values = zip(*batch, strict=True)
+    client.keyspace.put_many(keys, values, b"set", STRING)
     return [OK] * len(batch)
 
 
@@ -306,10 +307,18 @@ _STRINGS = frozenset((bytes, Buffer, type(None)))
 _PAIRS = Keys(last=-1, step=2)
 
 
-def _pairs(words: Args, name: bytes) -> list[tuple[bytes, bytes]]:
+def _check_pairs(words: Args, name: bytes) -> None:
     if not len(words) % 2:
         raise WrongArity(name)
-    return list(zip(words[1::2], words[2::2]))  # noqa: B905 -- as many of either
+
+
+def mset_run(client: Client, batch: list[Args]) -> list[Any] | None:
+    """MSETs of as many keys each that arrived together."""
+    if len(batch[0]) % 2 == 0:
+        return None
+    for words in batch:
+        client.keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
+    return [OK] * len(batch)
 
 
 @command(
@@ -319,10 +328,13 @@ def _pairs(words: Args, name: bytes) -> list[tuple[bytes, bytes]]:
     since="1.0.1",
     tips="request_policy:multi_shard response_policy:all_succeeded",
     complexity="O(N) where N is the number of keys to set.",
+    run=mset_run,
+    runs_all=True,
 )
 def mset(client: Client, words: Args) -> Any:
     """Sets several keys to strings at once."""
-    client.keyspace.put_many(_pairs(words, b"mset"), b"set", STRING)
+    _check_pairs(words, b"mset")
+    client.keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
     return OK
 
 
@@ -336,10 +348,10 @@ def mset(client: Client, words: Args) -> Any:
 def msetnx(client: Client, words: Args) -> int:
     """Sets several keys to strings at once, unless one of them exists."""
     keyspace = client.keyspace
-    pairs = _pairs(words, b"msetnx")
-    if any(keyspace.find(key) is not None for key, _ in pairs):
+    _check_pairs(words, b"msetnx")
+    if any(keyspace.find(key) is not None for key in words[1::2]):
         return 0
-    keyspace.put_many(pairs, b"set", STRING)
+    keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
     return 1
 
 

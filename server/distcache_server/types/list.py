@@ -11,7 +11,8 @@ slices.  A deque has to be walked entry by entry, and takes 760 bytes when it is
 
 A list is packed (``listpack``) or not (``quicklist``) as it would be in Redis: it unpacks when it
 outgrows ``list-max-listpack-size``, and packs again at half of that.  ``_bytes`` is its size as a
-listpack; it is counted only while that may matter.
+listpack; it is counted only while that may matter.  ``width`` spares whoever sends a range the
+measuring of its entries, which takes three times as long as putting them together.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SIZES = (4096, 8192, 16384, 32768, 65536)
 SAFE = 8192
 """A listpack is no larger than this where the setting is a number of entries."""
 UNKNOWN = -1
+MIXED = -2
 SAMPLE = 4
 """Parts of which an entry is measured to estimate what all of them take."""
 
@@ -38,7 +40,7 @@ NINE = ord("9")
 class List:
     """Byte strings in order."""
 
-    __slots__ = ("_body", "_bytes", "_head", "_inner", "_tail", "packed")
+    __slots__ = ("_body", "_bytes", "_head", "_inner", "_tail", "packed", "width")
 
     def __init__(self, values: Sequence[bytes] = (), limit: int = -2) -> None:
         """A list of these values, encoded as list-max-listpack-size says."""
@@ -49,7 +51,11 @@ class List:
         """Entries in the body."""
         self._bytes = EMPTY
         self.packed = True
+        self.width = UNKNOWN
+        """The length of each entry, or MIXED."""
         if values:
+            widths = set(map(len, values))
+            self.width = widths.pop() if len(widths) == 1 else MIXED
             chunks = [list(values[at : at + CHUNK]) for at in range(0, len(values), CHUNK)]
             self._tail = chunks.pop()
             self._body = chunks
@@ -67,6 +73,7 @@ class List:
         other._body = [chunk[:] for chunk in self._body]
         other._tail = self._tail[:]
         other._inner, other._bytes, other.packed = self._inner, self._bytes, self.packed
+        other.width = self.width
         return other
 
     def __len__(self) -> int:
@@ -80,6 +87,8 @@ class List:
     def push_left(self, value: bytes) -> None:
         head = self._head
         head.append(value)
+        if len(value) != self.width:
+            self._widen(value)
         if self._bytes >= 0:
             self._bytes += entry_size(value)
         if len(head) >= CHUNK:
@@ -88,10 +97,26 @@ class List:
     def push_right(self, value: bytes) -> None:
         tail = self._tail
         tail.append(value)
+        if len(value) != self.width:
+            self._widen(value)
         if self._bytes >= 0:
             self._bytes += entry_size(value)
         if len(tail) >= CHUNK:
             self._spill_tail()
+
+    def extend(self, values: Sequence[bytes], left: bool) -> None:
+        """Push up to CHUNK values, one after the other."""
+        end = self._head if left else self._tail
+        end += values
+        if self.width != MIXED and {self.width} != set(map(len, values)):
+            self.width = MIXED
+        if self._bytes >= 0:
+            self._bytes += sum(map(entry_size, values))
+        if len(end) >= CHUNK:
+            (self._spill_head if left else self._spill_tail)()
+
+    def _widen(self, value: bytes) -> None:
+        self.width = len(value) if self.width == UNKNOWN else MIXED
 
     def _spill_head(self) -> None:
         self._head.reverse()
@@ -206,6 +231,8 @@ class List:
 
     def __setitem__(self, index: int, value: bytes) -> None:
         chunk, place = self._locate(index)
+        if len(value) != self.width:
+            self.width = MIXED
         if self._bytes >= 0:
             self._bytes += entry_size(value) - entry_size(chunk[place])
         chunk[place] = value
@@ -306,6 +333,8 @@ class List:
         return False
 
     def _insert(self, number: int, part: list[bytes], place: int, value: bytes) -> None:
+        if len(value) != self.width:
+            self.width = MIXED
         if self._bytes >= 0:
             self._bytes += entry_size(value)
         if not number:
