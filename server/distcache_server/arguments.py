@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from distcache_server.errors import (
@@ -22,6 +22,8 @@ from distcache_server.errors import (
 )
 
 Args = list[bytes]
+Columns = Sequence[Sequence[bytes]]
+"""Commands with equal numbers of words: all first words, all second words, ..."""
 
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)

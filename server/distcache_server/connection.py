@@ -16,9 +16,9 @@ from time import time_ns
 from typing import TYPE_CHECKING, cast
 
 from distcache_server import logs
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
-from distcache_server.dispatch import execute, execute_one, execute_run
+from distcache_server.dispatch import execute, execute_one, execute_run, rows
 from distcache_server.engine import Shutdown
 from distcache_server.errors import CommandError
 from distcache_server.framing import (
@@ -186,16 +186,15 @@ class Connection(asyncio.Protocol):
         if self.framer is not None:
             self.framer.feed(data)
             return self._answered(self._run_framed)
-        if client.state != "unauthenticated":
-            if self.shape is UNIFORM:
-                if batch := parse_uniform(data):
-                    if len(batch) == 1:
-                        self.shape = SINGLE
-                    return self._answered(self._run_uniform, batch)
-                self.misread += 1
+        if self.shape is UNIFORM and client.state != "unauthenticated":
+            if columns := parse_uniform(data):
+                if len(columns[0]) == 1:
+                    self.shape = SINGLE
+                return self._answered(self._run_uniform, columns)
+            self.misread += 1
         return self._answered(self._run_batch, data)
 
-    def _answered(self, run: Callable[..., None], *input_: Args | list[Args] | bytes) -> bytes:
+    def _answered(self, run: Callable[..., None], *input_: Columns | bytes) -> bytes:
         """Run commands, and see to what may end them; their replies, encoded."""
         replies: list[bytes] = []
         self.replies = replies
@@ -219,8 +218,10 @@ class Connection(asyncio.Protocol):
         logs.failure("Unexpected error: closing the client", error, id=self.client.id)
         self.closing = True
 
-    def _run_uniform(self, replies: list[bytes], batch: list[Args]) -> None:
-        self._run(replies, batch, alike=True)
+    def _run_uniform(self, replies: list[bytes], columns: Columns) -> None:
+        """Run commands with equal numbers of words, all at once where they are few and alike."""
+        if len(columns[0]) > SLICE or not self._run_alike(replies, columns):
+            self._run(replies, rows(columns))
 
     def _run_batch(self, replies: list[bytes], data: bytes) -> None:
         """Let hiredis read the batch if it may, and run it."""
@@ -247,37 +248,41 @@ class Connection(asyncio.Protocol):
             # Tells at once when the rest can be no command.
             self._run_framed(replies)
 
-    def _run(self, replies: list[bytes], batch: list[Args], alike: bool = False) -> None:
-        """Run commands, in slices; what has to wait is left in the client's backlog.
-
-        ``alike`` says that all have the same number of words, and may be tuples.
-        """
+    def _run(self, replies: list[bytes], batch: list[Args]) -> None:
+        """Run commands, in slices; what has to wait is left in the client's backlog."""
         if len(batch) <= SLICE:
-            self._run_slice(replies, batch, alike)
+            self._run_slice(replies, batch)
             return
         client = self.client
         for stop in range(SLICE, len(batch) + SLICE, SLICE):
-            if not self._run_slice(replies, batch[stop - SLICE : stop], alike):
-                client.backlog += map(list, batch[stop:])
+            if not self._run_slice(replies, batch[stop - SLICE : stop]):
+                client.backlog += batch[stop:]
                 return
             if sum(map(len, replies)) > FULL:
-                client.backlog = list(map(list, batch[stop:]))
+                client.backlog = batch[stop:]
                 return
 
-    def _run_slice(self, replies: list[bytes], batch: list[Args], alike: bool) -> bool:
-        """Run a few commands, in one call where they are a run; False where the rest must wait."""
-        client = self.client
+    def _run_slice(self, replies: list[bytes], batch: list[Args]) -> bool:
+        """Run a few commands, in one call where they are alike; False where the rest must wait."""
         if (
             len(batch) > 1
             and len(set(map(_first, batch))) == 1
-            and (alike or len(set(map(len, batch))) == 1)
-            and (values := execute_run(client, batch)) is not None
+            and len(set(map(len, batch))) == 1
+            and self._run_alike(replies, list(zip(*batch, strict=True)))
         ):
-            replies.append(encode_run(values, client.encoders))
             return True
-        if alike:
-            batch = list(map(list, batch))
-        return execute(client, batch, replies, time_ns())
+        return execute(self.client, batch, replies, time_ns())
+
+    def _run_alike(self, replies: list[bytes], columns: Columns) -> bool:
+        """Run commands in one call, if they are of one name and may be; else do nothing."""
+        names = columns[0]
+        if names.count(names[0]) != len(names) or len(names) == 1:
+            return False
+        values = execute_run(self.client, columns)
+        if values is None:
+            return False
+        replies.append(encode_run(values, self.client.encoders))
+        return True
 
     def _shape_of(self, batch: list[Args], rest: bytes) -> str:
         if len(batch) == 1:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Hold, Wait
 from distcache_server.config import ConfigError
 from distcache_server.errors import (
@@ -195,6 +195,8 @@ def build(engine: Engine) -> dict[str, Table]:
                 entry = Entry(command, handler, stats)
                 if waits or not averaged:
                     entry.run = None
+                else:
+                    entry.alike = _is_alike(command)
             for key in command.keys_in_table:
                 entries[key] = entry
         for old, new in engine.config.rename_command:
@@ -217,6 +219,7 @@ NO_AUTH, NO_MULTI = int(Flag.NO_AUTH), int(Flag.NO_MULTI)
 INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
 UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
 USES_KEYS = int(MAY_WRITE | Flag.READONLY)
+QUICK, WAITS = int(Flag.FAST), int(Flag.BLOCKING)
 
 
 def _rows(engine: Engine) -> list[_Row]:
@@ -241,6 +244,12 @@ def _rows(engine: Engine) -> list[_Row]:
             stats = engine.stats[command.name] = Stats()
         rows.append(_Row(command, handler, waits, stats))
     return rows
+
+
+def _is_alike(command: Command) -> bool:
+    """Such commands need nothing of a client but its database, and soon have an answer."""
+    bits = command.bits
+    return bool(bits & (READS | WRITES) and bits & QUICK and not bits & WAITS and command.keys)
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:
@@ -358,9 +367,7 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
     return True
 
 
-def _set_aside(
-    client: Client, entry: Entry, words: Args, stop: Wait | Hold, started: int
-) -> None:
+def _set_aside(client: Client, entry: Entry, words: Args, stop: Wait | Hold, started: int) -> None:
     """Keep a command that has no answer yet: it waits for a key, or is put back."""
     client.last_command = entry.command.name
     if isinstance(stop, Hold):
@@ -394,31 +401,36 @@ def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
         engine.note_slow(client, command, wait.words, wait.elapsed_ns)
 
 
-def execute_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    """Run a batch of one command in one call, if that command has such a way, else None; replies.
+def execute_run(client: Client, columns: Columns) -> list[Any] | None:
+    """Run commands of one name together, if they may be; their replies, or None.
 
-    All of ``batch`` have the same name and the same number of words.
+    The client stands for all who sent them, in the same state and database.
     """
     engine = client.engine
-    entry = client.table.get(batch[0][0])
-    if entry is None or entry.run is None or client.silent:
+    entry = client.table.get(columns[0][0])
+    if entry is None or client.silent:
         return None
-    if len(batch[0]) != entry.least and not entry.command.runs_all:
+    width, keyspace = len(columns), client.keyspace
+    whole = width == entry.least or entry.command.runs_all
+    # Notifications are sent one by one, and a run may turn out to be none.
+    if entry.run is None or not whole or keyspace.notify is not None:
+        if entry.alike and entry.least <= width <= entry.most:
+            return _execute_each(client, entry, columns)
         return None
-    keyspace = client.keyspace
     started = time_ns()
     budget = engine.evictor.budget
     budget.quiet = client.no_touch
     if budget.used > budget.limit:
         return None  # one by one each makes room for itself
     before = keyspace.changes
-    values = entry.run(client, batch)
+    values = entry.run(client, columns)
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
             # One effect is that of the whole run.
+            batch = rows(columns)
             for words in batch if client.effect is None else batch[:1]:
                 engine.log(client, words)
         client.effect = None
@@ -427,6 +439,30 @@ def execute_run(client: Client, batch: list[Args]) -> list[Any] | None:
     client.commands += len(values)
     client.last_command = entry.command.name
     return values
+
+
+def _execute_each(client: Client, entry: Entry, columns: Columns) -> list[Any]:
+    """Run quick commands one after the other, timed together; their replies."""
+    started = time_ns()
+    handler = entry.handler
+    values: list[Any] = []
+    refusals = 0
+    for words in rows(columns):
+        try:
+            values.append(handler(client, words))
+        except CommandError as error:
+            refusals += _failed(client, entry, words, error) is None
+            values.append(Wire(error.wire()))
+    if len(values) > refusals:
+        entry.stats.add(len(values) - refusals, time_ns() - started)
+    client.commands += len(values)
+    client.last_command = entry.command.name
+    return values
+
+
+def rows(columns: Columns) -> list[Args]:
+    """The commands one by one."""
+    return list(map(list, zip(*columns, strict=True)))
 
 
 def _failed(client: Client, entry: Entry | None, words: Args, error: CommandError) -> Entry | None:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 import secrets
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.quoting import Unbalanced, split
 
 STAR, NEWLINE = 0x2A, 0x0A
@@ -251,11 +251,11 @@ def parse_long(data: bytes) -> Args | None:
         return None
 
 
-def parse_uniform(data: bytes) -> list[Args] | None:
+def parse_uniform(data: bytes) -> Columns | None:
     """A whole read of commands that are alike in their number of words, all short, or None.
 
-    The lines are sorted out by slices, so that nothing happens command by command; words come as
-    tuples.  A line break within a word is no harm: then the numbers do not fit.
+    The lines are sorted out by slices, so that nothing happens command by command.  A line break
+    within a word is no harm: then the numbers do not fit.
     """
     parts = data.split(CRLF)
     head = parts[0]
@@ -276,7 +276,7 @@ def parse_uniform(data: bytes) -> list[Args] | None:
         elif [*map(_LENGTHS.get, lengths)] != [*map(len, words)]:
             return None
         columns.append(words)
-    return cast(list[Args], list(zip(*columns, strict=True)))
+    return columns
 
 
 def parse_inline(data: bytes) -> list[Args] | None:

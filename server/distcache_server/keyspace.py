@@ -193,7 +193,7 @@ class Keyspace:
             self.groups(key, value is not None)
         return value
 
-    def read_many(self, keys: list[bytes]) -> list[Value | None]:
+    def read_many(self, keys: Sequence[bytes]) -> list[Value | None]:
         """``read`` of each key."""
         if self.special:
             return [self._read_special(key) for key in keys]
@@ -343,10 +343,12 @@ class Keyspace:
             part = parts[hash(key) & mask]
             old = part.get(key)
             part[key] = value
+            if type(old) is bytes:
+                continue
             if old is None:
                 table.grown(key, len(part) - 1)
                 parts, mask = table.parts, table.mask
-            elif type(old) is not bytes:
+            else:
                 self.bury(key, old)
         self.changes += len(keys)
 

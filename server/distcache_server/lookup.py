@@ -41,7 +41,7 @@ REFUSALS = (
 class Entry:
     """What a table holds for a command: the function, the number of words, where to count."""
 
-    __slots__ = ("command", "counts", "handler", "least", "most", "run", "stats")
+    __slots__ = ("alike", "command", "counts", "handler", "least", "most", "run", "stats")
 
     def __init__(self, command: Command, handler: Handler, stats: Stats) -> None:
         self.command = command
@@ -50,6 +50,8 @@ class Entry:
         self.counts = True
         """A call is one of the command, not of what refuses or queues it."""
         self.run = command.run
+        self.alike = False
+        """Takes so little time that many may be timed together."""
         self.least = command.least
         self.most = command.most
         if command.subcommands:

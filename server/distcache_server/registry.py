@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from distcache_server import usage as usages
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
 
 Handler = Callable[["Client", Args], Any]
+Run = Callable[["Client", Columns], list[Any] | None]
 H = TypeVar("H", bound=Handler)
 TableKey = bytes | tuple[bytes, bytes]
 
@@ -181,7 +182,7 @@ class Command:
     most: int
     acl: tuple[str, ...]
     tips: tuple[str, ...]
-    run: Callable[[Client, list[Args]], list[Any]] | None = None
+    run: Run | None = None
     """Answers a run of equal commands at once; the hot path's shortcut."""
     runs_all: bool = False
     """``run`` takes commands of more words than the least, too."""
@@ -324,7 +325,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         acl: str = "",
         tips: str = "",
         complexity: str = "O(1)",
-        run: Callable[[Client, list[Args]], list[Any]] | None = None,
+        run: Run | None = None,
         runs_all: bool = False,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
         secrets: Callable[[Args], Iterable[int]] | None = None,

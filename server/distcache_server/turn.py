@@ -14,8 +14,9 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from distcache_server import logs
+from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
-from distcache_server.framing import parse_uniform
+from distcache_server.framing import STAR, parse_inline, parse_uniform
 from distcache_server.reply import encode_each, encode_run
 
 if TYPE_CHECKING:
@@ -85,29 +86,27 @@ class Turn:
                 and client.encoders is encoders
             ):
                 return False
-        batch = parse_uniform(b"".join([data for _, data in arrivals]))
-        if batch is None or len({words[0] for words in batch}) != 1:
+        columns, lines = _parse([data for _, data in arrivals])
+        if columns is None:
             return False
-        # Each read must hold whole commands: nobody completes what somebody else began.  The lines
-        # of a command are as many as its breaks, which are the only ones (parse_uniform).
-        lines = 2 * len(batch[0]) + 1
+        count = len(columns[0])
+        if columns[0].count(columns[0][0]) != count:
+            return False
+        # The commands of a read are told by its line breaks, unless some stand within words.
         breaks = [data.count(b"\n") for _, data in arrivals]
-        single = breaks.count(lines) == len(breaks)
-        if len(batch) * lines != sum(breaks) or not (
-            single or all(number and number % lines == 0 for number in breaks)
-        ):
+        if sum(breaks) != count * lines:
             return False
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
         try:
-            values = execute_run(first, batch)
+            values = execute_run(first, columns)
         except Exception as error:
             self._broke(arrivals, error)
             return True
         if values is None:
             return False
-        first.commands -= len(batch)
+        first.commands -= count
         name = first.last_command
-        if single:
+        if breaks.count(lines) == count:
             replies = encode_each(values, encoders)
             for (connection, data), out in zip(arrivals, replies, strict=True):
                 client = connection.client
@@ -135,3 +134,20 @@ class Turn:
         logs.failure("Unexpected error: closing the clients", error, id=ids)
         for connection, _ in arrivals:
             connection.close()
+
+
+def _parse(reads: list[bytes]) -> tuple[Columns | None, int]:
+    """The commands of these reads, if all have equal numbers of words, and the lines of each.
+
+    Each read holds whole commands: nobody completes what somebody else began.  As all reads begin
+    with the same ``HEAD``, where one starts there is the head of a command, or the lines do not
+    fit; and a line within a word ends the attempt.
+    """
+    data = b"".join(reads)
+    if data[0] == STAR:
+        columns = parse_uniform(data)
+        return columns, 2 * len(columns) + 1 if columns else 0
+    batch = parse_inline(data)
+    if not batch or len(set(map(len, batch))) != 1 or not all(r.endswith(b"\n") for r in reads):
+        return None, 0
+    return list(zip(*batch, strict=True)), 1

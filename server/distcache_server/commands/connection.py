@@ -5,7 +5,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import Args, integer
+from distcache_server.arguments import Args, Columns, integer
 from distcache_server.commands.transactions import leave_multi
 from distcache_server.engine import REDIS_VERSION
 from distcache_server.errors import (
@@ -42,9 +42,9 @@ ALWAYS = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
 DEFAULT_USER = b"default"
 
 
-def ping_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def ping_run(client: Client, columns: Columns) -> list[Any] | None:
     """PING without a message, many times."""
-    return None if client.state == "subscribed" else [PONG] * len(batch)
+    return None if client.state == "subscribed" else [PONG] * len(columns[0])
 
 
 @command(

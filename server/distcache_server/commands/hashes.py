@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, draws, integer, turns
+from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, Columns, draws, integer, turns
 from distcache_server.errors import (
     Failure,
     HashNotFloat,
@@ -39,25 +39,24 @@ OF_SIZE = "O(N) where N is the size of the hash."
 # Setting
 
 
-def hset_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def hset_run(client: Client, columns: Columns) -> list[Any] | None:
     """HSET of one field each, many times; None, with nothing done, where a key is no hash."""
     keyspace = client.keyspace
     limits, changed = keyspace.limits, keyspace.changed
+    _, keys, fields, values = columns
     hashes: dict[bytes, Hash] = {}
-    for words in batch:
-        key = words[1]
-        if key not in hashes:
-            found = keyspace.find(key)
-            if found is not None and type(found) is not Hash:
-                return None
-            hashes[key] = Hash() if found is None else found
+    for key in set(keys):
+        found = keyspace.find(key)
+        if found is not None and type(found) is not Hash:
+            return None
+        hashes[key] = Hash() if found is None else found
     stores: dict[bytes, Callable[[bytes, bytes, Limits], bool]] = {}
     for key, found in hashes.items():
         if not found:
             keyspace.put(key, found)
         stores[key] = found.replace if found.deadlines is None else found.set
     replies = []
-    for _, key, field, value in batch:
+    for key, field, value in zip(keys, fields, values, strict=True):
         replies.append(1 if stores[key](field, value, limits) else 0)
         changed(key, b"hset", HASH)
     return replies
@@ -210,17 +209,18 @@ def hdel(client: Client, words: Args) -> int:
 # Reading
 
 
-def hget_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def hget_run(client: Client, columns: Columns) -> list[Any] | None:
     """HGET many times; None where a key is no hash."""
     keyspace = client.keyspace
     before = keyspace.hits, keyspace.misses
-    found = keyspace.read_many([key for _, key, _ in batch])
+    _, keys, fields = columns
+    found = keyspace.read_many(keys)
     if not {Hash, type(None)}.issuperset(map(type, found)):
         keyspace.hits, keyspace.misses = before
         return None
     return [
         None if value is None else value.get(field)
-        for value, (_, _, field) in zip(found, batch, strict=True)
+        for value, field in zip(found, fields, strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ from distcache_server.arguments import (
     INT64_MAX,
     INT64_MIN,
     Args,
+    Columns,
     clamp,
     integer,
     integer_between,
@@ -15,6 +16,7 @@ from distcache_server.arguments import (
     options,
 )
 from distcache_server.errors import (
+    CommandError,
     IndexOutOfRange,
     NegativeCount,
     NegativeMaxlen,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from distcache_server.keyspace import Keyspace
 
 command = group("list")
+
+MANY = 20_000
+"""Elements that are better sent to one client after the other."""
 
 EACH_ADDED = (
     "O(1) for each element added, so O(N) to add N elements when the command is called with "
@@ -81,27 +86,28 @@ def push(client: Client, words: Args, left: bool, must_exist: bool = False) -> i
     return len(value)
 
 
-def push_run(client: Client, batch: list[Args], left: bool) -> list[Any] | None:
+def push_run(client: Client, columns: Columns, left: bool) -> list[Any] | None:
     """Pushes of one element each that arrived together, where they go to one list."""
     keyspace = client.keyspace
-    key = batch[0][1]
-    if keyspace.observed or any(words[1] != key for words in batch):
+    _, keys, elements = columns
+    key = keys[0]
+    if keyspace.observed or keys.count(key) != len(keys):
         return None
     value = keyspace.find(key)
-    if type(value) is not List or value.packed or len(batch) > CHUNK:
+    if type(value) is not List or value.packed or len(keys) > CHUNK:
         return None
     before = len(value)
-    value.extend([element for _, _, element in batch], left)
-    keyspace.changes += len(batch)
-    return list(range(before + 1, before + len(batch) + 1))
+    value.extend(elements, left)
+    keyspace.changes += len(keys)
+    return list(range(before + 1, before + len(keys) + 1))
 
 
-def lpush_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return push_run(client, batch, left=True)
+def lpush_run(client: Client, columns: Columns) -> list[Any] | None:
+    return push_run(client, columns, left=True)
 
 
-def rpush_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return push_run(client, batch, left=False)
+def rpush_run(client: Client, columns: Columns) -> list[Any] | None:
+    return push_run(client, columns, left=False)
 
 
 @command(
@@ -208,28 +214,29 @@ def pop(client: Client, words: Args, left: bool) -> Any:
     return take(keyspace, key, value, left, count) if count else EMPTY_ARRAY
 
 
-def pop_run(client: Client, batch: list[Args], left: bool) -> list[Any] | None:
+def pop_run(client: Client, columns: Columns, left: bool) -> list[Any] | None:
     """Pops of one element each that arrived together, where one list has enough of them."""
     keyspace = client.keyspace
-    key = batch[0][1]
-    if keyspace.observed or any(words[1] != key for words in batch):
+    keys = columns[1]
+    key = keys[0]
+    if keyspace.observed or keys.count(key) != len(keys):
         return None
     value = keyspace.find(key)
-    if type(value) is not List or value.packed or len(value) <= len(batch):
+    if type(value) is not List or value.packed or len(value) <= len(keys):
         return None
     take_one = value.pop_left if left else value.pop_right
-    elements: list[Any] = [take_one() for _ in batch]
+    elements: list[Any] = [take_one() for _ in keys]
     value.shrink(keyspace.limits.list_size)
-    keyspace.changes += len(batch)
+    keyspace.changes += len(keys)
     return elements
 
 
-def lpop_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return pop_run(client, batch, left=True)
+def lpop_run(client: Client, columns: Columns) -> list[Any] | None:
+    return pop_run(client, columns, left=True)
 
 
-def rpop_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return pop_run(client, batch, left=False)
+def rpop_run(client: Client, columns: Columns) -> list[Any] | None:
+    return pop_run(client, columns, left=False)
 
 
 @command(
@@ -348,6 +355,35 @@ def llen(client: Client, words: Args) -> int:
     return 0 if value is None else len(value)
 
 
+def lrange_run(client: Client, columns: Columns) -> list[Any] | None:
+    """LRANGE many times; None where one cannot be answered, or for too much at once."""
+    keyspace = client.keyspace
+    _, keys, firsts, lasts = columns
+    try:
+        indexes = list(zip(map(integer, firsts), map(integer, lasts), strict=True))
+    except CommandError:
+        return None
+    before = keyspace.hits, keyspace.misses
+    found = keyspace.read_many(keys)
+    if {List, type(None)}.issuperset(map(type, found)):
+        lists = [List() if value is None else value for value in found]
+        spans = [
+            clamp(start, stop, len(value))
+            for value, (start, stop) in zip(lists, indexes, strict=True)
+        ]
+        if sum(stop - start for start, stop in spans) < MANY:
+            return [_between(value, *span) for value, span in zip(lists, spans, strict=True)]
+    keyspace.hits, keyspace.misses = before
+    return None
+
+
+def _between(value: List, start: int, stop: int) -> Any:
+    if start >= stop:
+        return EMPTY_ARRAY
+    elements = value.range(start, stop)
+    return Equals((elements, value.width)) if value.width >= 0 else Bulks(elements)
+
+
 @command(
     "LRANGE key start stop",
     READONLY,
@@ -356,6 +392,7 @@ def llen(client: Client, words: Args) -> int:
     complexity="O(S+N) where S is the distance of start offset from HEAD for small lists, from "
     "nearest end (HEAD or TAIL) for large lists; and N is the number of elements in the specified "
     "range.",
+    run=lrange_run,
 )
 def lrange(client: Client, words: Args) -> Any:
     """Returns a range of elements from a list."""
@@ -365,10 +402,7 @@ def lrange(client: Client, words: Args) -> Any:
     if value is None:
         return EMPTY_ARRAY
     start, stop = clamp(start, stop, len(value))
-    if start >= stop:
-        return EMPTY_ARRAY
-    elements = value.range(start, stop)
-    return Equals((elements, value.width)) if value.width >= 0 else Bulks(elements)
+    return _between(value, start, stop)
 
 
 @command(

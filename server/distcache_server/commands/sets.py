@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, filterfalse
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, Args, draws, integer_between, turns
+from distcache_server.arguments import INT64_MAX, Args, Columns, draws, integer_between, turns
 from distcache_server.errors import (
     BadNumkeys,
     NegativeLimit,
@@ -46,23 +46,22 @@ INTERSECTING = (
 TOGETHER = "O(N) where N is the total number of elements in all given sets."
 
 
-def sadd_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def sadd_run(client: Client, columns: Columns) -> list[Any] | None:
     """SADD of one member each, many times; None, with nothing done, where a key is no set."""
     keyspace = client.keyspace
     limits, changed = keyspace.limits, keyspace.changed
+    _, keys, members = columns
     sets: dict[bytes, Set] = {}
-    for words in batch:
-        key = words[1]
-        if key not in sets:
-            found = keyspace.find(key)
-            if found is not None and type(found) is not Set:
-                return None
-            sets[key] = Set() if found is None else found
+    for key in set(keys):
+        found = keyspace.find(key)
+        if found is not None and type(found) is not Set:
+            return None
+        sets[key] = Set() if found is None else found
     for key, found in sets.items():
         if not found:
             keyspace.put(key, found)
     replies = []
-    for _, key, member in batch:
+    for key, member in zip(keys, members, strict=True):
         if sets[key].add(member, limits):
             changed(key, b"sadd", SET)
             replies.append(1)
@@ -185,20 +184,19 @@ def smembers(client: Client, words: Args) -> SetReply:
     return SetReply(client.keyspace.read_as(key, Set) or ())
 
 
-def spop_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def spop_run(client: Client, columns: Columns) -> list[Any] | None:
     """SPOP of one member, many times; None, with nothing done, where a key is no set."""
     keyspace = client.keyspace
     changed = keyspace.changed
     sets: dict[bytes, Set] = {}
     popped: dict[bytes, list[bytes]] = {}
-    for _, key in batch:
-        if key not in sets:
-            found = keyspace.find(key)
-            if found is not None and type(found) is not Set:
-                return None
-            sets[key] = Set() if found is None else found
+    for key in set(columns[1]):
+        found = keyspace.find(key)
+        if found is not None and type(found) is not Set:
+            return None
+        sets[key] = Set() if found is None else found
     replies: list[bytes | None] = []
-    for _, key in batch:
+    for key in columns[1]:
         members = sets[key]
         if not members:
             replies.append(None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from distcache_server.arguments import (
     INT64_MAX,
     Args,
+    Columns,
     integer_between,
     keys_end_count,
     timeout_ms,
@@ -67,26 +68,26 @@ def _pop(client: Client, words: Args, lowest: bool) -> Any:
     return Scores(items) if len(words) == 3 else items[0]
 
 
-def _pop_run(client: Client, batch: list[Args], lowest: bool) -> list[Any] | None:
+def _pop_run(client: Client, columns: Columns, lowest: bool) -> list[Any] | None:
     """ZPOPMIN or ZPOPMAX of one member each, many times; None where a key is no sorted set."""
     keyspace = client.keyspace
     try:
-        sets = {key: keyspace.find_as(key, SortedSet) for key in {key for _, key in batch}}
+        sets = {key: keyspace.find_as(key, SortedSet) for key in set(columns[1])}
     except CommandError:
         return None
     replies: list[Any] = []
-    for _, key in batch:
+    for key in columns[1]:
         found = sets[key]
         replies.append(_take(keyspace, key, found, lowest, 1)[0] if found else EMPTY_ARRAY)
     return replies
 
 
-def zpopmin_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return _pop_run(client, batch, lowest=True)
+def zpopmin_run(client: Client, columns: Columns) -> list[Any] | None:
+    return _pop_run(client, columns, lowest=True)
 
 
-def zpopmax_run(client: Client, batch: list[Args]) -> list[Any] | None:
-    return _pop_run(client, batch, lowest=False)
+def zpopmax_run(client: Client, columns: Columns) -> list[Any] | None:
+    return _pop_run(client, columns, lowest=False)
 
 
 @command(

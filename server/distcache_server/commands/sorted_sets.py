@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, Args, draws, real, turns
+from distcache_server.arguments import INT64_MAX, Args, Columns, draws, real, turns
 from distcache_server.errors import (
     CommandError,
     Failure,
@@ -78,10 +78,10 @@ def _find_or_put(keyspace: Keyspace, key: bytes) -> SortedSet:
     return found
 
 
-def zadd_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def zadd_run(client: Client, columns: Columns) -> list[Any] | None:
     """ZADD of one member each, many times; None, with nothing done, where one would fail."""
     keyspace = client.keyspace
-    _, keys, words, members = zip(*batch, strict=True)
+    _, keys, words, members = columns
     try:
         scores = _scores_of(words)
         sets = {key: keyspace.find_as(key, SortedSet) or SortedSet() for key in set(keys)}

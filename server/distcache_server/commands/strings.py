@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from distcache_server import long_double
-from distcache_server.arguments import INT64_MAX, INT64_MIN, Args, integer, is_integer
+from distcache_server.arguments import (
+    INT64_MAX,
+    INT64_MIN,
+    Args,
+    Columns,
+    integer,
+    is_integer,
+)
 from distcache_server.errors import (
     Failure,
     IncrementOverflow,
@@ -40,11 +48,11 @@ LARGE = 1 << 20
 """Values of a run of GETs that take more are better sent one by one."""
 
 
-def get_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def get_run(client: Client, columns: Columns) -> list[Any] | None:
     """GET of many keys that arrived together; None for another type, or for too much at once."""
     keyspace = client.keyspace
     before = keyspace.hits, keyspace.misses
-    values = keyspace.read_many([key for _, key in batch])
+    values = keyspace.read_many(columns[1])
     plain = {bytes, type(None)}.issuperset(map(type, values))
     if plain and sum(map(len, filter(None, values))) < LARGE:
         return values
@@ -62,11 +70,11 @@ def get(client: Client, words: Args) -> bytes | Buffer | None:
     raise WrongType
 
 
-def set_run(client: Client, batch: list[Args]) -> list[Any]:
+def set_run(client: Client, columns: Columns) -> list[Any]:
     """SET of many keys that arrived together, without options."""
-    _, keys, values = zip(*batch, strict=True)
+    _, keys, values = columns
     client.keyspace.put_many(keys, values, b"set", STRING)
-    return [OK] * len(batch)
+    return [OK] * len(keys)
 
 
 # The words of SET and GETEX, to the bits of one option mask.
@@ -189,12 +197,12 @@ def increment(client: Client, key: bytes, amount: int) -> int:
     return number
 
 
-def incr_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def incr_run(client: Client, columns: Columns) -> list[Any] | None:
     """INCR of many keys that arrived together; None, with nothing done, if one cannot be."""
     keyspace = client.keyspace
     numbers: dict[bytes, int] = {}
     replies = []
-    for _, key in batch:
+    for key in columns[1]:
         number = numbers.get(key)
         if number is None:
             old = keyspace.find(key)
@@ -211,7 +219,7 @@ def incr_run(client: Client, batch: list[Args]) -> list[Any] | None:
         replies.append(number)
     for key, number in numbers.items():
         keyspace.replace(key, b"%d" % number)
-    for _, key in batch:
+    for key in columns[1]:
         keyspace.changed(key, b"incrby", STRING)
     return replies
 
@@ -312,13 +320,15 @@ def _check_pairs(words: Args, name: bytes) -> None:
         raise WrongArity(name)
 
 
-def mset_run(client: Client, batch: list[Args]) -> list[Any] | None:
+def mset_run(client: Client, columns: Columns) -> list[Any] | None:
     """MSETs of as many keys each that arrived together."""
-    if len(batch[0]) % 2 == 0:
+    if len(columns) % 2 == 0:
         return None
-    for words in batch:
-        client.keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
-    return [OK] * len(batch)
+    # Command by command: each is whole, and a later one overwrites an earlier one.
+    keys = list(chain.from_iterable(zip(*columns[1::2], strict=True)))
+    values = list(chain.from_iterable(zip(*columns[2::2], strict=True)))
+    client.keyspace.put_many(keys, values, b"set", STRING)
+    return [OK] * len(columns[0])
 
 
 @command(

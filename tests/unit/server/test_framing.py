@@ -9,6 +9,7 @@ import pytest
 from distcache_server import commands, dispatch
 from distcache_server.client import Client
 from distcache_server.connection import Connection
+from distcache_server.dispatch import rows
 from distcache_server.engine import Engine
 from distcache_server.framing import (
     Framer,
@@ -230,7 +231,7 @@ def test_commands_that_are_alike_are_sorted_out_by_slices(batch: list[list[bytes
     if parsed is None:
         assert any(b"\r\n" in word or len(word) > 1000 for words in batch for word in words)
     else:
-        assert list(map(list, parsed)) == batch
+        assert rows(parsed) == batch
     assert parse_uniform(data[:-1]) is None
     assert parse_uniform(data + b"*") is None
 

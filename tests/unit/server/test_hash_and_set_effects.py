@@ -90,14 +90,13 @@ def test_a_run_of_pops_is_logged_as_what_it_popped() -> None:
     direct("SADD", "s", *range(10))
     direct("SADD", "t", "x")
     log = logging(direct)
-    batch = [[b"SPOP", b"s"], [b"SPOP", b"t"], [b"SPOP", b"s"], [b"SPOP", b"t"]]
-    assert dispatch.execute_run(direct.client, batch)
+    assert dispatch.execute_run(direct.client, [[b"SPOP"] * 4, [b"s", b"t", b"s", b"t"]])
     (of_s, of_t) = log
     assert of_s[:2] == [b"SREM", b"s"]
     assert len(set(of_s[2:])) == 2
     assert of_t == [b"SREM", b"t", b"x"]
     assert direct.client.effect is None
-    assert dispatch.execute_run(direct.client, [[b"SPOP", b"t"]] * 2) == [None, None]
+    assert dispatch.execute_run(direct.client, [[b"SPOP"] * 2, [b"t"] * 2]) == [None, None]
     assert len(log) == 2
 
 

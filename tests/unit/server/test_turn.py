@@ -1,0 +1,200 @@
+"""Reads of several connections in one turn of the event loop: answered as if each came alone."""
+
+from __future__ import annotations
+
+import pytest
+from distcache_server import commands, dispatch
+from distcache_server.client import Client
+from distcache_server.connection import Connection
+from distcache_server.engine import Engine
+from distcache_server.gate import Gate
+
+from tests.support.resp import encode
+
+commands.load()
+
+
+class Served(Connection):
+    """A connection without a socket: what is sent to it is kept."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate)
+        self.sent: list[bytes] = []
+        self.reads_alone = 0
+        self.attach(Client(self.engine, self.engine.next_client))
+        self.engine.next_client += 1
+
+    def receive(self, data: bytes) -> None:
+        self.reads_alone += 1
+        super().receive(data)
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def take(self) -> bytes:
+        sent, self.sent = b"".join(self.sent), []
+        return sent
+
+
+class House:
+    """An engine with connections that all become readable in the same turn."""
+
+    def __init__(self, connections: int) -> None:
+        self.engine = Engine()
+        dispatch.install(self.engine)
+        self.later: list[object] = []
+        gate = Gate(self.engine, self.later.append, lambda _: None)
+        self.turn = gate.turn
+        self.connections = [Served(gate) for _ in range(connections)]
+
+    def __call__(self, *reads: bytes) -> list[bytes]:
+        """What each connection is sent when the first so many have sent this, if anything."""
+        for connection, data in zip(self.connections, reads, strict=False):
+            if data:
+                connection.data_received(data)
+        self.turn.answer()
+        return [connection.take() for connection in self.connections[: len(reads)]]
+
+    def value(self, key: bytes) -> object:
+        return self.engine.databases[0].values.get(key)
+
+
+def calls(house: House, name: str) -> int:
+    return house.engine.stats[name].calls
+
+
+def test_each_gets_its_own_reply() -> None:
+    house = House(4)
+    sets = [encode(b"SET", b"k%d" % n, b"v" * n) for n in range(4)]
+    assert house(*sets) == [b"+OK\r\n"] * 4
+    gets = [encode(b"GET", b"k%d" % n) for n in (3, 0, 9, 2)]
+    assert house(*gets) == [b"$3\r\nvvv\r\n", b"$0\r\n\r\n", b"$-1\r\n", b"$2\r\nvv\r\n"]
+    assert [c.reads_alone for c in house.connections] == [0] * 4
+    assert calls(house, "get") == 4
+    assert [c.client.commands for c in house.connections] == [2] * 4
+    assert [c.client.last_command for c in house.connections] == ["get"] * 4
+    assert [c.client.net_in for c in house.connections] == [
+        len(a) + len(b) for a, b in zip(sets, gets, strict=True)
+    ]
+
+
+def test_different_commands_in_one_turn() -> None:
+    house = House(5)
+    assert house(
+        encode(b"SET", b"k", b"1"),
+        encode(b"INCR", b"n"),
+        encode(b"INCR", b"n"),
+        encode(b"LPUSH", b"l", b"a"),
+        b"PING\r\n",
+    ) == [b"+OK\r\n", b":1\r\n", b":2\r\n", b":1\r\n", b"+PONG\r\n"]
+
+
+def test_pipelines_of_different_lengths() -> None:
+    house = House(3)
+    incr = encode(b"INCR", b"n")
+    assert house(incr * 2, incr, incr * 3) == [
+        b":1\r\n:2\r\n",
+        b":3\r\n",
+        b":4\r\n:5\r\n:6\r\n",
+    ]
+
+
+def test_line_breaks_within_words() -> None:
+    house = House(3)
+    one, two = encode("SET", "a", "x\ny"), encode("SET", "b", "z")
+    assert house(one + two, two, two) == [b"+OK\r\n" * 2, b"+OK\r\n", b"+OK\r\n"]
+    assert house.value(b"a") == b"x\ny"
+    odd = encode("SET", "a", "\n" * 7)  # as many breaks as a command has lines
+    assert house(odd, two, two) == [b"+OK\r\n"] * 3
+    assert house(encode("SET", "a", "x\r\ny"), two) == [b"+OK\r\n"] * 2
+    assert house.value(b"a") == b"x\r\ny"
+
+
+def test_inline_commands() -> None:
+    house = House(3)
+    assert house(b"PING\r\n", b"PING\n", b"PING\r\n") == [b"+PONG\r\n"] * 3
+    # One that is cut off waits for its end.
+    assert house(b"PING\r\nPI", b"PING\r\n", b"NG\r\n")[0] == b"+PONG\r\n"
+    assert house(b"NG\r\n")[0] == b"+PONG\r\n"
+
+
+def test_errors_are_those_of_each_command() -> None:
+    house = House(3)
+    house(encode(b"LPUSH", b"list", b"x"))
+    wrong = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
+    for name, nothing in ((b"GET", b"$-1\r\n"), (b"STRLEN", b":0\r\n")):
+        reads = [encode(name, key) for key in (b"a", b"list", b"b")]
+        assert house(*reads) == [nothing, wrong, nothing]
+        assert house.engine.stats[name.decode().lower()].failed == 1
+        assert calls(house, name.decode().lower()) == 3
+
+
+def test_states_are_not_mixed() -> None:
+    house = House(4)
+    house(encode(b"SELECT", b"1"))
+    house(b"", encode(b"MULTI"))
+    house(b"", b"", encode(b"HELLO", b"3"))
+    get = encode(b"GET", b"k")
+    house(b"", b"", b"", encode(b"SET", b"k", b"v"))
+    assert house(get, get, get, get) == [b"$-1\r\n", b"+QUEUED\r\n", b"$1\r\nv\r\n", b"$1\r\nv\r\n"]
+    none = encode(b"GET", b"none")
+    assert house(get, get, none, none)[2:] == [b"_\r\n", b"$-1\r\n"]
+
+
+def test_a_state_belongs_to_who_asked_for_it() -> None:
+    house = House(2)
+    assert house(encode(b"MULTI"), encode(b"MULTI")) == [b"+OK\r\n"] * 2
+    assert [c.client.state for c in house.connections] == ["multi"] * 2
+    assert house(encode(b"EXEC"), encode(b"EXEC")) == [b"*0\r\n"] * 2
+
+
+def test_who_blocks_is_served_in_order_of_arrival() -> None:
+    house = House(3)
+    pop = encode(b"BLPOP", b"l", b"0")
+    assert house(pop, pop) == [b"", b""]
+    assert not house.connections[0].open
+    house(b"", b"", encode(b"RPUSH", b"l", b"a"))
+    assert house.connections[0].take() == b""  # it was taken with the turn
+    assert house.connections[1].client.blocked is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # What the first began must never be completed by the second.
+        (b"*2\r\n$3\r\nGET\r\n$2\r\n", b"*2\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
+        (b"*2\r\n$3\r\nGET\r\n$4\r\nab", b"*2\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
+        (b"*2\r\n$3\r\nGET\r\n$4\r\nab", b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
+        (b"*2\r\n$3\r\nGET\r\n$20\r\n", b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n\r\n"),
+        (b"PING\r\nPING\r\nPI", b"PING\r\nPING\r\nPING\r\n"),
+        (b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n", b"$1\r\nb\r\n"),
+        (b"*2\r\n$3\r\nGET\r\n$1\r\na\r", b"\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
+        (b"GET secret\r\nGE", b"T a\r\n"),
+    ],
+)
+def test_nobody_completes_what_another_began(first: bytes, second: bytes) -> None:
+    alone, together = House(1), House(1)
+    other_alone, both = House(1), House(2)
+    expected = [alone(first)[0], other_alone(second)[0]]
+    assert both(first, second) == expected
+    assert together(first) == expected[:1]
+    assert [c.framer is None for c in both.connections] == [
+        alone.connections[0].framer is None,
+        other_alone.connections[0].framer is None,
+    ]
+
+
+def test_a_closed_connection_gets_nothing() -> None:
+    house = House(2)
+    get = encode(b"GET", b"k")
+    house.connections[0].closing = True
+    house.connections[0].open = False
+    assert house(get, get) == [b"", b"$-1\r\n"]
+
+
+def test_a_long_read_does_not_wait() -> None:
+    house = House(1)
+    connection = house.connections[0]
+    connection.data_received(encode(b"SET", b"k", b"v" * 20_000))
+    assert connection.take() == b"+OK\r\n"
+    assert not house.turn.arrivals
