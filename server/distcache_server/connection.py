@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SLICE = 128
 """Commands that run before the size of their replies is looked at."""
+LARGE = 16 << 10
+"""A longer read does not wait for the others of its turn."""
 FULL = 1 << 20
 """Unsent reply bytes at which a client's next commands wait until it has read some."""
 SINGLE, UNIFORM, MIXED = "single", "uniform", "mixed"
@@ -56,7 +58,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.engine = gate.engine
-        self._arrived = gate.turn.add
+        self.turn = gate.turn
         self.client: Client = None  # type: ignore[assignment]
         self.transport: asyncio.Transport | None = None
         self.descriptor = -1
@@ -103,7 +105,12 @@ class Connection(asyncio.Protocol):
         self.engine.clients[client.id] = client
 
     def data_received(self, data: bytes) -> None:
-        self._arrived(self, data)
+        turn = self.turn
+        if not turn.arrivals:
+            turn.begin()
+        turn.arrivals.append((self, data))
+        if len(data) > LARGE:
+            turn.answer()
 
     def receive(self, data: bytes) -> None:
         """Answer what was read, or keep it until its turn comes."""

@@ -29,8 +29,6 @@ HEAD = 13
 """Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
 CHUNK = 8 << 10
 """Bytes that are parsed together: what fits in the processor's nearest caches."""
-LARGE = 16 << 10
-"""A longer read does not wait for others."""
 
 
 class Turn:
@@ -43,35 +41,33 @@ class Turn:
         self._call_soon = call_soon
         self.arrivals: list[Arrival] = []
 
-    def add(self, connection: Connection, data: bytes) -> None:
-        """Answer this read with the others of its turn."""
-        if not self.arrivals:
-            self._call_soon(self.answer)
-        self.arrivals.append((connection, data))
-        if len(data) > LARGE:
-            self.answer()
+    def begin(self) -> None:
+        """The first read of a turn is there."""
+        self._call_soon(self.answer)
 
     def answer(self) -> None:
         """Run all that has arrived."""
         arrivals, self.arrivals = self.arrivals, []
-        if len(arrivals) < 2:
-            for connection, data in arrivals:
-                connection.receive(data)
+        if len(arrivals) == 1:
+            self._answer_each(arrivals)
             return
-        groups: dict[bytes, list[Arrival]] = {}
+        groups: dict[bytes, list[Arrival]] = {data[:HEAD]: [] for _, data in arrivals}
         for arrival in arrivals:
-            head = arrival[1][:HEAD]
-            if head in groups:
-                groups[head].append(arrival)
-            else:
-                groups[head] = [arrival]
+            groups[arrival[1][:HEAD]].append(arrival)
         for group in groups.values():
             size = max(CHUNK // len(group[0][1]), 1)
             for start in range(0, len(group), size):
                 chunk = group[start : start + size]
-                if len(chunk) < 2 or not self._answer_alike(chunk):
-                    for connection, data in chunk:
-                        connection.receive(data)
+                if len(chunk) == 1 or not self._answer_alike(chunk):
+                    self._answer_each(chunk)
+
+    def _answer_each(self, arrivals: list[Arrival]) -> None:
+        """Let each connection see to what it was sent."""
+        for connection, data in arrivals:
+            try:
+                connection.receive(data)
+            except Exception as error:
+                self._broke([(connection, data)], error)
 
     def _answer_alike(self, arrivals: list[Arrival]) -> bool:
         """Run reads as one batch of one command; False, with nothing done, where they are none."""
@@ -86,6 +82,10 @@ class Turn:
                 and client.encoders is encoders
             ):
                 return False
+        _, _, name, *_ = *arrivals[0][1].split(b"\r\n", 3), b"", b""
+        entry = table.get(name)
+        if entry is not None and entry.run is None and not entry.alike:
+            return False
         columns, lines = _parse([data for _, data in arrivals])
         if columns is None:
             return False
@@ -105,7 +105,7 @@ class Turn:
         if values is None:
             return False
         first.commands -= count
-        name = first.last_command
+        last_command = first.last_command
         if breaks.count(lines) == count:
             replies = encode_each(values, encoders)
             for (connection, data), out in zip(arrivals, replies, strict=True):
@@ -113,7 +113,7 @@ class Turn:
                 client.net_in += len(data)
                 client.last_ms = now_ms
                 client.commands += 1
-                client.last_command = name
+                client.last_command = last_command
                 connection.write(out)
             return True
         stop = 0
@@ -121,7 +121,7 @@ class Turn:
             client = connection.client
             client.net_in += len(data)
             client.last_ms = now_ms
-            client.last_command = name
+            client.last_command = last_command
             start, stop = stop, stop + number // lines
             client.commands += stop - start
             connection.write(encode_run(values[start:stop], encoders))
