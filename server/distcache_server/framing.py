@@ -199,6 +199,7 @@ _STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 65)}
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
 _TOKEN = secrets.token_hex(8).encode()
+PIECE = 32 << 10
 _END = b"+%b\r\n" % _TOKEN
 """Fed to hiredis behind a batch: comes out if no command is cut off.  No client can know it."""
 
@@ -294,6 +295,18 @@ def parse_inline(data: bytes) -> list[Args] | None:
     return batch if HTTP.isdisjoint({words[0].lower() for words in batch}) else None
 
 
+def _read(reader: hiredis.Reader, data: bytes) -> list[Any]:
+    """What hiredis makes of this, a piece at a time: after each command it moves all the rest."""
+    if len(data) <= PIECE:
+        reader.feed(data)
+        return list(iter(reader.gets, False))
+    read: list[Any] = []
+    for at in range(0, len(data), PIECE):
+        reader.feed(data, at, min(PIECE, len(data) - at))
+        read += iter(reader.gets, False)
+    return read
+
+
 class Parser:
     """hiredis, fed with whole reads that are safe for it."""
 
@@ -318,13 +331,12 @@ class Parser:
             or b"|" in data
         ):
             return None
-        reader = self.reader
         batch: list[Args] = []
         whole = False
         try:
-            reader.feed(data)
-            reader.feed(_END)
-            read: list[Any] = list(iter(reader.gets, False))
+            read = _read(self.reader, data)
+            self.reader.feed(_END)
+            read += iter(self.reader.gets, False)
             whole = bool(read) and read.pop() == _TOKEN
             batch = read
         except hiredis.ProtocolError:
@@ -333,9 +345,7 @@ class Parser:
             if not whole:
                 # The end was taken for part of a command that is cut off: again, without it.
                 self.reader = hiredis.Reader()
-                reader = hiredis.Reader()
-                reader.feed(data)
-                batch = list(iter(reader.gets, False))
+                batch = _read(hiredis.Reader(), data)
             b"".join(_flat(batch))
         except (hiredis.ProtocolError, TypeError):
             return None
