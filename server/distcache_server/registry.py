@@ -17,6 +17,7 @@ from distcache_server.arguments import Args
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.errors import CommandError
 
 Handler = Callable[["Client", Args], Any]
 H = TypeVar("H", bound=Handler)
@@ -185,6 +186,8 @@ class Command:
     """Answers a run of equal commands of the least arity at once; the hot path's shortcut."""
     getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
     """Finds keys and their access flags where no specification can."""
+    refusal: Callable[[Client, CommandError], CommandError] | None = None
+    """What the client is told where the command is refused, in place of the error."""
     help_since: str = ""
     """Of a container: since when it has a subcommand HELP."""
     secrets: Callable[[Args], Iterable[int]] | None = None
@@ -324,6 +327,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         complexity: str = "O(1)",
         run: Callable[[Client, list[Args]], list[Any]] | None = None,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
+        refusal: Callable[[Client, CommandError], CommandError] | None = None,
         secrets: Callable[[Args], Iterable[int]] | None = None,
         help: str = "",  # noqa: A002 -- reads well where containers are declared
         sub: bool = False,
@@ -359,6 +363,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 tips=tuple(tips.lower().split()),
                 run=run,
                 getkeys=getkeys,
+                refusal=refusal,
                 help_since=help or since,
                 secrets=secrets,
             )
