@@ -49,6 +49,7 @@ class Client:
 
     __slots__ = (
         "address",
+        "aside",
         "backlog",
         "blocked",
         "channels",
@@ -138,6 +139,8 @@ class Client:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
+        self.aside: list[Push] | None = None
+        """Messages that its own command made, sent behind the reply; None where they go at once."""
 
         self.blocked: Wait | None = None
         self.backlog: list[Args] = []
@@ -160,11 +163,14 @@ class Client:
         self.table = self.engine.tables[state]
 
     def usual_state(self) -> str:
-        """The state outside MULTI: a RESP2 client that is subscribed may do little else."""
+        """The state outside MULTI: a RESP2 client that is subscribed may do little else.
+
+        Under RESP3 it may do everything, and hears what its own commands publish behind the reply.
+        """
         if self.monitoring:
             return "monitoring"
-        if self.protocol == 2 and self.subscriptions:
-            return "subscribed"
+        if self.subscriptions:
+            return "subscribed" if self.protocol == 2 else "listening"
         return "normal"
 
     def speak(self, protocol: int) -> None:
@@ -183,6 +189,11 @@ class Client:
         if not isinstance(self.encoders, _Silence) or self.encoders.left:
             self.silent = True
             self.encoders = _Silence(self, 2)
+
+    @property
+    def unanswered(self) -> bool:
+        """No replies are sent at all, until CLIENT REPLY ON."""
+        return isinstance(self.encoders, _Silence) and not self.encoders.left
 
     def answer_again(self) -> None:
         """Send replies."""

@@ -32,7 +32,7 @@ from distcache_server.registry import (
     Handler,
     every_command,
 )
-from distcache_server.reply import QUEUED, Replies, Wire
+from distcache_server.reply import QUEUED, Push, Replies, Wire
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
 
 if TYPE_CHECKING:
@@ -140,6 +140,27 @@ def paused(engine: Engine, handler: Handler) -> Handler:
     return run
 
 
+def own_messages_last(handler: Handler) -> Handler:
+    """What a client's own command publishes to it comes behind the reply."""
+
+    def run(client: Client, words: Args) -> Any:
+        if client.aside is not None:
+            return handler(client, words)  # EXEC keeps them for the end of the transaction
+        aside: list[Push] = []
+        client.aside = aside
+        try:
+            reply = handler(client, words)
+        except Exception:
+            client.aside = None
+            for message in aside:
+                client.push(message)
+            raise
+        client.aside = None
+        return Replies([reply, *aside]) if aside else reply
+
+    return run
+
+
 def refuse_unauthenticated(_: Client, __: Args) -> Any:
     raise NotAuthenticated
 
@@ -182,7 +203,11 @@ def build(engine: Engine) -> dict[str, Table]:
     # What is only refused or queued does not count as called.
     uncounted = Stats()
 
-    def table(refuse: Handler | None = None, refused: Callable[[int], bool] = bool) -> Table:
+    def table(
+        refuse: Handler | None = None,
+        refused: Callable[[int], bool] = bool,
+        around: Callable[[Handler], Handler] | None = None,
+    ) -> Table:
         entries: Table = {}
         for command, handler, waits, stats in rows:
             # A write waits for a pause before it is queued, as it would before it runs.
@@ -192,8 +217,8 @@ def build(engine: Engine) -> dict[str, Table]:
                     entry.handler = refuse_in_multi
                 entry.counts, entry.run = False, None
             else:
-                entry = Entry(command, handler, stats)
-                if waits or not averaged:
+                entry = Entry(command, around(handler) if around else handler, stats)
+                if waits or around or not averaged:
                     entry.run = None
                 else:
                     entry.alike = _is_alike(command)
@@ -205,6 +230,7 @@ def build(engine: Engine) -> dict[str, Table]:
 
     return {
         "normal": table(),
+        "listening": table(around=own_messages_last),
         "unauthenticated": table(refuse_unauthenticated, lambda bits: not bits & NO_AUTH),
         "multi": table(queueing, lambda bits: not bits & INSTANT),
         "subscribed": table(refuse_subscribed, lambda bits: not bits & SUBSCRIBED),
@@ -295,7 +321,7 @@ def execute_one(client: Client, words: Args) -> bytes | None:
         reply = entry.handler(client, words)
         out = client.encoders[type(reply)](reply)
     except CommandError as error:
-        entry = _failed(client, entry, words, error)
+        entry, error = _failed(client, entry, words, error)
         out = client.encoders[Wire](error.wire())
     except (Wait, Hold) as stop:
         assert entry is not None
@@ -336,7 +362,7 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             reply = entry.handler(client, words)
             replies.append(client.encoders[type(reply)](reply))
         except CommandError as error:
-            entry = _failed(client, entry, words, error)
+            entry, error = _failed(client, entry, words, error)
             replies.append(client.encoders[Wire](error.wire()))
         except (Wait, Hold) as stop:
             assert entry is not None
@@ -451,7 +477,8 @@ def _execute_each(client: Client, entry: Entry, columns: Columns) -> list[Any]:
         try:
             values.append(handler(client, words))
         except CommandError as error:
-            refusals += _failed(client, entry, words, error) is None
+            ran, error = _failed(client, entry, words, error)
+            refusals += ran is None
             values.append(Wire(error.wire()))
     if len(values) > refusals:
         entry.stats.add(len(values) - refusals, time_ns() - started)
@@ -465,20 +492,25 @@ def rows(columns: Columns) -> list[Args]:
     return list(map(list, zip(*columns, strict=True)))
 
 
-def _failed(client: Client, entry: Entry | None, words: Args, error: CommandError) -> Entry | None:
-    """Count an error reply; the entry, where the command ran at all.
+def _failed(
+    client: Client, entry: Entry | None, words: Args, error: CommandError
+) -> tuple[Entry | None, CommandError]:
+    """Count an error reply; the entry, where the command ran at all, and what the client is told.
 
     A command that could not be queued spoils its transaction.
     """
     engine = client.engine
-    engine.counters.errors[error.code] += 1
     if not isinstance(error, REFUSALS):
         assert entry is not None
+        engine.counters.errors[error.code] += 1
         entry.stats.failed += 1
-        return entry
+        return entry, error
     command = refused(entry, words)
     if command is not None:
         engine.stats[command.name].rejected += 1
+        if command.refusal is not None:
+            error = command.refusal(client, error)
     if client.state == "multi":
         client.failed = True
-    return None
+    engine.counters.errors[error.code] += 1
+    return None, error

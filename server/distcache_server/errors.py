@@ -31,8 +31,8 @@ class CommandError(Exception):
 
     @staticmethod
     def line(text: bytes) -> bytes:
-        """An error line of any text, its line breaks made blanks."""
-        return b"-%b\r\n" % text.translate(_BREAKS)
+        """An error line of any text: no line breaks at its end, and blanks for those within."""
+        return b"-%b\r\n" % text.rstrip(b"\r\n").translate(_BREAKS)
 
     def __str__(self) -> str:
         return self.text.decode("latin-1")

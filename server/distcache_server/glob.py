@@ -3,9 +3,10 @@ r"""Redis's glob patterns: KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET, ACL.
 ``*`` any bytes, ``?`` one byte, ``[abc]`` ``[a-c]`` ``[^a]`` one of (none of) these, ``\x`` just x.
 Nothing is an error: a class that never closes ends with the pattern, a last ``\`` means itself.
 
-Two habits of Redis's matcher (util.c, stringmatchlen) that a caller can see are kept: the empty
-text matches the empty pattern only, not even ``*`` (KEYS and SCAN never ask for a plain ``*``); and
-the ends of a range are compared as signed bytes, so ``[a-\xff]`` spans 0xff..a.
+Three habits of Redis's matcher (util.c, stringmatchlen) that a caller can see are kept: the empty
+text matches the empty pattern only, not even ``*`` (KEYS and SCAN never ask for a plain ``*``); the
+ends of a range are compared as signed bytes, so ``[a-\xff]`` spans 0xff..a; and a pattern in which
+more than 1000 stars have something behind them matches nothing.
 
 A pattern is compiled once into a function of the text.  None of these functions recurses or goes
 back over a ``*`` once passed, so the work is bounded by len(pattern) * len(text).
@@ -14,7 +15,7 @@ back over a ``*`` once passed, so the work is bounded by len(pattern) * len(text
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 
 Matcher = Callable[[bytes], bool]
 
@@ -30,6 +31,7 @@ Step = frozenset[int]
 _EVERY: Step = frozenset(range(256))
 _EXACT = [frozenset((byte,)) for byte in range(256)]
 _FOLDED = [frozenset(one.lower() + one.upper()) for one in map(b"%c".__mod__, range(256))]
+_MOST_STARS = 1000
 _LONGEST_REGEX = 256
 """One-byte steps; past it a regular expression costs more to compile than it saves."""
 
@@ -49,12 +51,24 @@ def matcher(pattern: bytes, ignore_case: bool = False) -> Matcher:
     if _STEPS.search(pattern) is None:
         first, *rest = (pattern.lower() if ignore_case else pattern).split(b"*")
         words = [first, *filter(None, rest[:-1]), *rest[-1:]]
+        if _too_many_stars(words):
+            return _never
         test = _by_words(words)
         return (lambda text: test(text.lower())) if ignore_case else test
     segments = _parse(pattern, ignore_case)
+    if _too_many_stars(segments):
+        return _never
     if sum(map(len, segments)) <= _LONGEST_REGEX:
         return _by_regex(segments)
     return _by_bits(segments)
+
+
+def _too_many_stars(parts: Sequence[Sized]) -> bool:
+    return len(parts) - 1 - (not parts[-1]) > _MOST_STARS
+
+
+def _never(_: bytes) -> bool:
+    return False
 
 
 def _parse(pattern: bytes, ignore_case: bool) -> list[list[Step]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from distcache_server.arguments import Args
 from distcache_server.errors import (
     DebugNotAllowed,
-    ExecAbortedBy,
     NotAllowedInMulti,
     NotAuthenticated,
     NotInThisContext,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
 
 REFUSALS = (
-    ExecAbortedBy,
     UnknownCommand,
     UnknownSubcommand,
     WrongArity,

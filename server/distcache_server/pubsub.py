@@ -107,6 +107,9 @@ def _send(listeners: Listeners, message: Push) -> int:
     encoded: dict[int, bytes] = {}
     tables: dict[int, Encoders] = {2: RESP2, 3: RESP3}
     for client in list(listeners):
+        if client.aside is not None:
+            client.aside.append(message)
+            continue
         data = encoded.get(client.protocol)
         if data is None:
             data = encoded[client.protocol] = tables[client.protocol][Push](message)

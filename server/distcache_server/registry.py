@@ -17,6 +17,7 @@ from distcache_server.arguments import Args, Columns
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.errors import CommandError
 
 Handler = Callable[["Client", Args], Any]
 Run = Callable[["Client", Columns], list[Any] | None]
@@ -188,6 +189,8 @@ class Command:
     """``run`` takes commands of more words than the least, too."""
     getkeys: Callable[[Args], list[tuple[int, str]]] | None = None
     """Finds keys and their access flags where no specification can."""
+    refusal: Callable[[Client, CommandError], CommandError] | None = None
+    """What the client is told where the command is refused, in place of the error."""
     help_since: str = ""
     """Of a container: since when it has a subcommand HELP."""
     secrets: Callable[[Args], Iterable[int]] | None = None
@@ -328,6 +331,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
         run: Run | None = None,
         runs_all: bool = False,
         getkeys: Callable[[Args], list[tuple[int, str]]] | None = None,
+        refusal: Callable[[Client, CommandError], CommandError] | None = None,
         secrets: Callable[[Args], Iterable[int]] | None = None,
         help: str = "",  # noqa: A002 -- reads well where containers are declared
         sub: bool = False,
@@ -364,6 +368,7 @@ def group(name: str) -> Callable[..., Callable[[H], H]]:
                 run=run,
                 runs_all=runs_all,
                 getkeys=getkeys,
+                refusal=refusal,
                 help_since=help or since,
                 secrets=secrets,
             )

@@ -59,6 +59,15 @@ class Wire:
             self._unread = self._unread[end:]
             return reply
 
+    def has_reply(self) -> bool:
+        """Whether a whole reply has arrived."""
+        self.is_closed()
+        try:
+            parse(self._unread)
+        except Incomplete:
+            return False
+        return True
+
     def push(self) -> Push:
         """The next reply, which must be a push message."""
         reply = self.reply()

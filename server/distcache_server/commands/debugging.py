@@ -43,6 +43,7 @@ from distcache_server.reply import (
     VerbatimString,
     Wire,
 )
+from distcache_server.types.list import List
 from distcache_server.types.names import encoding_of
 from distcache_server.types.table import Table
 
@@ -126,6 +127,18 @@ def serialized_length(value: Value) -> int:
     )
 
 
+def quicklist_facts(client: Client, value: List) -> Iterable[str]:
+    """What DEBUG OBJECT says of a long list besides."""
+    config, nodes = client.engine.config, value.parts
+    return (
+        f"ql_nodes:{nodes}",
+        f"ql_avg_node:{len(value) / nodes:.2f}",
+        f"ql_listpack_max:{config.list_max_listpack_size}",
+        f"ql_compressed:{int(config.list_compress_depth != 0)}",
+        f"ql_uncompressed_size:{serialized_length(value)}",
+    )
+
+
 @action("OBJECT key [fast]")
 def object_(client: Client, words: Args) -> Status:
     """Shows where and how a value is kept, and how long it was not used."""
@@ -141,6 +154,7 @@ def object_(client: Client, words: Args) -> Status:
         f"serializedlength:{serialized_length(value)}",
         f"lru:{(keyspace.now_ms - idle_ms) // 1000 & 0xFFFFFF}",
         f"lru_seconds_idle:{idle_ms // 1000}",
+        *(quicklist_facts(client, value) if isinstance(value, List) and not value.packed else ()),
     )
     return Status(" ".join(facts).encode())
 

@@ -162,11 +162,11 @@ def scan(client: Client, words: Args) -> Any:
     cursor, found = values.scan(cursor, count)
     if matches is not None:
         found = list(filter(matches, found))
+    if keyspace.special:
+        found = [key for key in found if keyspace.exists(key)]
     if kind is not None:
         kinds = [one for one, name in TYPES.items() if name == kind]
         found = [key for key in found if type(values.get(key)) in kinds]
-    if keyspace.special:
-        found = [key for key in found if keyspace.exists(key)]
     return [b"%d" % cursor, found]
 
 

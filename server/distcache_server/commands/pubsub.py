@@ -42,8 +42,7 @@ def _counted(
     for name in names:
         act(client, name)
         replies.append(Push([kind, name, count()]))
-    if client.state in ("normal", "subscribed"):
-        client.enter(client.usual_state())
+    client.enter(client.usual_state())
     return replies
 
 

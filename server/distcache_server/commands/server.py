@@ -14,6 +14,7 @@ from distcache_server.errors import (
     BadSecondDatabase,
     CannotReplicate,
     CannotSave,
+    Failure,
     InvalidDatabase,
     NoShutdown,
     SyntaxFailure,
@@ -190,6 +191,8 @@ def monitor(client: Client, _: Args) -> Any:
     """Shows the client every command that the server runs from now on."""
     if client.monitoring:
         return NOTHING
+    if client.engine.in_transaction:
+        raise Failure(b"MONITOR isn't allowed for DENY BLOCKING client")
     client.engine.monitor(client)
     client.enter(client.usual_state())
     return OK

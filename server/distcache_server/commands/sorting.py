@@ -128,7 +128,10 @@ def entries_of(value: Any, request: Request) -> list[bytes]:
         return []
     if type(value) is Set:
         return sorted(value) if request.store is not None else list(value)
-    if type(value) is List or type(value) is SortedSet:
+    if type(value) is SortedSet:
+        value.packed = False  # as OBJECT ENCODING shows it in Redis, which sorts no listpack
+        return list(value)
+    if type(value) is List:
         return list(value)
     raise WrongType
 

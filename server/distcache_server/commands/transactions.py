@@ -31,7 +31,7 @@ from distcache_server.registry import (
     STALE,
     group,
 )
-from distcache_server.reply import ENCODERS, OK, NullArray, Replies, Wire
+from distcache_server.reply import ENCODERS, OK, NullArray, Push, Replies, Wire
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -68,7 +68,20 @@ def discard(client: Client, _: Args) -> Any:
     return OK
 
 
-@command("EXEC", PLAIN | SKIP_SLOWLOG, since="1.2.0", complexity="Depends on commands")
+def abort(client: Client, error: CommandError) -> CommandError:
+    """EXEC that is refused, whatever for, ends the transaction."""
+    if client.state == "multi":
+        leave_multi(client)
+    return ExecAbortedBy(error.text.removeprefix(b"ERR "))
+
+
+@command(
+    "EXEC",
+    PLAIN | SKIP_SLOWLOG,
+    since="1.2.0",
+    complexity="Depends on commands",
+    refusal=abort,
+)
 def exec_(client: Client, _: Args) -> Any:
     """Executes all commands in a transaction."""
     if client.state != "multi":
@@ -81,22 +94,31 @@ def exec_(client: Client, _: Args) -> Any:
     if not engine.evictor.make_room() and any(
         find(client, words).command.flags & DENYOOM for words in queue
     ):
-        leave_multi(client)
-        raise ExecAbortedBy(OutOfMemory.text)
+        raise OutOfMemory
     conflict = client.conflict or _watched_key_lapsed(client)
     leave_multi(client)
     if failed:
         raise ExecAborted
     if conflict:
         return NullArray
+    answered = not client.silent
+    replies: list[Any] = [] if client.unanswered else [Wire(b"*%d\r\n" % len(queue))]
     engine.in_transaction = True
+    aside: list[Push] = []
+    client.aside = aside
     try:
-        replies = [_run(client, words) for words in queue]
+        replies += [_run(client, words) for words in queue]
     finally:
         engine.in_transaction = False
+        client.aside = None
+        client.enter(client.state)
     if engine.ready:
         engine.blocking.serve(engine.ready)
-    return Replies([Wire(b"*%d\r\n" % len(replies)), *replies])
+    if answered and client.silent:
+        # CLIENT REPLY among the commands is for what follows.
+        client.send(b"".join(replies))
+        replies = []
+    return Replies([*replies, *aside])
 
 
 def _watched_key_lapsed(client: Client) -> bool:
@@ -112,6 +134,8 @@ def _run(client: Client, words: Args) -> Wire:
     engine = client.engine
     started = time_ns()
     entry: Entry | None = None
+    # What could be queued may run, whatever state the commands before it have brought about.
+    client.table = engine.tables["normal"]
     try:
         entry = find(client, words)
         reply = entry.handler(client, words)
@@ -127,7 +151,8 @@ def _run(client: Client, words: Args) -> Wire:
         entry.stats.add(1, elapsed)
         if elapsed > engine.notable_ns:
             engine.note_slow(client, entry.command, words, elapsed)
-    return Wire(ENCODERS[client.protocol][type(reply)](reply))
+    encoders = client.encoders if client.unanswered else ENCODERS[client.protocol]
+    return Wire(encoders[type(reply)](reply))
 
 
 @command(

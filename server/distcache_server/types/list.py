@@ -82,6 +82,11 @@ class List:
     def __iter__(self) -> Iterator[bytes]:
         return chain(reversed(self._head), chain.from_iterable(self._body), self._tail)
 
+    @property
+    def parts(self) -> int:
+        """Pieces of memory that the entries stand in."""
+        return bool(self._head) + len(self._body) + bool(self._tail)
+
     # Both ends
 
     def push_left(self, value: bytes) -> None:

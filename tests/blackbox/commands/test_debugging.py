@@ -57,6 +57,13 @@ def test_object(ask: Ask) -> None:
         assert int(facts[b"serializedlength"]) > 0
         assert int(facts[b"lru_seconds_idle"]) < 60
         assert int(facts[b"lru"]) >= 0
+    ask("CONFIG", "SET", "list-max-listpack-size", "128", "list-compress-depth", "1")
+    ask("RPUSH", "long", *range(1000))
+    facts = dict(field.split(b":") for field in ask("DEBUG", "OBJECT", "long").split()[1:])
+    assert facts[b"encoding"] == b"quicklist"
+    assert float(facts[b"ql_avg_node"]) * int(facts[b"ql_nodes"]) == pytest.approx(1000, rel=0.01)
+    assert (facts[b"ql_listpack_max"], facts[b"ql_compressed"]) == (b"128", b"1")
+    assert int(facts[b"ql_uncompressed_size"]) >= 1000
 
 
 def fill(wire: Wire) -> None:

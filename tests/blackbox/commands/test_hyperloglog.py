@@ -74,3 +74,9 @@ def test_damaged_ones_are_found(wire: Wire) -> None:
     wire.call("APPEND", "hll", "hello")
     wire.call("SETRANGE", "hll", "15", b"\xff")
     assert wire.call("PFCOUNT", "hll").startswith(b"INVALIDOBJ")
+
+
+def test_it_is_raw(wire: Wire) -> None:
+    for words in (["PFADD", "k"], ["PFADD", "k", "a"], ["PFMERGE", "k", "none"]):
+        wire.call(*words)
+        assert wire.call("OBJECT", "ENCODING", "k") == b"raw"

@@ -182,3 +182,7 @@ def test_the_expired_event(ask: Ask, wire: Wire) -> None:
     wire.call("SUBSCRIBE", "__keyevent@0__:expired")
     ask("SET", "k", "v", "PX", 1)
     assert wire.reply() == [b"message", b"__keyevent@0__:expired", b"k"]
+
+
+def test_an_option_with_line_breaks(ask: Ask) -> None:
+    assert ask("EXPIRE", "k", 1, "a\r\nb\r\n") == b"ERR Unsupported option a  b"

@@ -183,6 +183,18 @@ def test_scan_by_type(ask: Ask) -> None:
     assert scan(ask, "TYPE", "string", "MATCH", "list") == []
 
 
+def test_scan_by_type_removes_what_is_past_its_deadline(wire: Wire) -> None:
+    wire.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    wire.call("SET", "stays", "1")
+    wire.call("HSET", "hash", "f", "v")
+    deadline = int(time.time() * 1000) + 20
+    assert wire.call("PEXPIREAT", "hash", deadline) == 1
+    eventually(lambda: time.time() * 1000 > deadline + 1)
+    assert wire.call("SCAN", "0", "TYPE", "string") == [b"0", [b"stays"]]
+    assert wire.call("DBSIZE") == 1
+    wire.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
 def test_scan_finds_what_stays_while_other_keys_come_and_go(ask: Ask) -> None:
     stay = fill(ask, 2000)
     cursor, found, turn = b"0", set(), 0

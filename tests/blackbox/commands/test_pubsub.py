@@ -162,3 +162,18 @@ def test_other_classes_of_events(server: Server) -> None:
         assert listener.reply()[3] == b"new"  # type: ignore[index]
         assert listener.reply()[3] == b"a"  # type: ignore[index]
         assert listener.reply()[3] == b"expired"  # type: ignore[index]
+
+
+@pytest.mark.since("7.2")
+def test_own_messages_come_behind_the_reply(wire: Wire) -> None:
+    wire.call("HELLO", 3)
+    wire.call("CONFIG", "SET", "notify-keyspace-events", "E$x")
+    wire.call("SUBSCRIBE", "news", "__keyevent@0__:set")
+    wire.reply()
+    wire.command("PUBLISH", "news", "one")
+    wire.command("SET", "a", "1")
+    wire.command("SET", "b", "2")
+    news, event = b"__keyevent@0__:set", b"message"
+    assert [wire.reply() for _ in range(2)] == [1, [event, b"news", b"one"]]
+    assert [wire.reply() for _ in range(2)] == [b"OK", [event, news, b"a"]]
+    assert [wire.reply() for _ in range(2)] == [b"OK", [event, news, b"b"]]

@@ -183,6 +183,13 @@ def test_refusals(ask: Ask) -> None:
     assert ask("SORT_RO", "k", "STORE", "to") == SYNTAX
 
 
+def test_a_sorted_set_unpacks(ask: Ask) -> None:
+    ask("ZADD", "k", 1, "a")
+    assert ask("OBJECT", "ENCODING", "k") == b"listpack"
+    ask("SORT_RO", "k", "BY", "nosort")
+    assert ask("OBJECT", "ENCODING", "k") == b"skiplist"
+
+
 def test_events(events: Ask) -> None:
     events("RPUSH", "k", 1, 2)
     assert events("SORT", "k") == []

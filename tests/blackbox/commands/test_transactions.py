@@ -115,3 +115,65 @@ def test_blocking_commands_do_not_block(wire: Wire) -> None:
     wire.call("BZPOPMIN", "zset", "0")
     wire.call("BLMOVE", "a", "b", "LEFT", "RIGHT", "0")
     assert wire.call("EXEC") == [None, None, None]
+
+
+def test_exec_that_is_refused_ends_the_transaction(wire: Wire) -> None:
+    wire.call("MULTI")
+    wire.call("SET", "a", "1")
+    aborted = b"EXECABORT Transaction discarded because of: "
+    assert wire.call("EXEC", "x") == aborted + b"wrong number of arguments for 'exec' command"
+    assert wire.call("EXEC") == b"ERR EXEC without MULTI"
+    assert wire.call("EXEC", "x") == aborted + b"wrong number of arguments for 'exec' command"
+    assert wire.call("GET", "a") is None
+    wire.call("SUBSCRIBE", "news")
+    assert wire.call("EXEC").startswith(aborted + b"Can't execute 'exec': only")
+
+
+def test_a_transaction_goes_on_after_subscribe(wire: Wire) -> None:
+    wire.call("MULTI")
+    wire.call("SUBSCRIBE", "news")
+    wire.call("SET", "a", "1")
+    wire.call("PING")
+    subscribed, done, pong = wire.call("EXEC")
+    assert subscribed == [b"subscribe", b"news", 1]
+    assert (done, pong) == (b"OK", [b"pong", b""])
+    assert wire.call("GET", "a").startswith(b"ERR Can't execute 'get'")
+
+
+@pytest.mark.since("7.2")
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_own_messages_come_behind_the_transaction(wire: Wire, protocol: int) -> None:
+    wire.call("HELLO", protocol)
+    wire.call("CONFIG", "SET", "notify-keyspace-events", "E$")
+    wire.call("MULTI")
+    wire.call("SUBSCRIBE", "news", "__keyevent@0__:set")
+    wire.call("PUBLISH", "news", "one")
+    wire.call("SET", "a", "1")
+    wire.call("GET", "a")
+    wire.command("EXEC")
+    assert wire.read(4) == b"*4\r\n"
+    assert [wire.reply()[0] for _ in range(2)] == [b"subscribe"] * 2  # type: ignore[index]
+    assert [wire.reply() for _ in range(3)] == [1, b"OK", b"1"]
+    assert wire.reply() == [b"message", b"news", b"one"]
+    assert wire.reply() == [b"message", b"__keyevent@0__:set", b"a"]
+
+
+def test_monitor_does_not_run_within(wire: Wire) -> None:
+    wire.call("MULTI")
+    wire.call("MONITOR")
+    assert wire.call("EXEC") == [b"ERR MONITOR isn't allowed for DENY BLOCKING client"]
+
+
+def test_replies_turned_off_within(wire: Wire) -> None:
+    for words in (["MULTI"], ["PING", "a"], ["CLIENT", "REPLY", "OFF"], ["PING", "b"]):
+        wire.call(*words)
+    wire.call("CLIENT", "REPLY", "ON")
+    wire.command("EXEC")
+    wire.expect(b"*4\r\n$1\r\na\r\n+OK\r\n")
+    wire.call("MULTI")
+    wire.call("CLIENT", "REPLY", "SKIP")
+    wire.call("PING", "a")
+    wire.command("EXEC")
+    wire.command("PING", "skipped")
+    wire.command("PING", "b")
+    wire.expect(b"*2\r\n$1\r\na\r\n$1\r\nb\r\n")
