@@ -1,4 +1,4 @@
-"""Well-formed commands whose arguments are meant to do harm: refused at once, and nothing stored."""
+"""Well-formed commands whose arguments are meant to do harm: refused, and nothing stored."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ BEYOND_THE_DATA = (
     ("CONFIG", "SET", "dbfilename", "authorized_keys"),
     ("CONFIG", "SET", "aclfile", "/etc/passwd"),
     ("CONFIG", "SET", "logfile", "/etc/passwd"),
-    ("CONFIG", "SET", "unixsocket", "/tmp/x"),
+    ("CONFIG", "SET", "unixsocket", "/run/x"),
     ("CONFIG", "SET", "enable-debug-command", "yes"),
     ("CONFIG", "SET", "enable-protected-configs", "yes"),
     ("DEBUG", "SLEEP", "0"),
     ("DEBUG", "SET-ACTIVE-EXPIRE", "0"),
-    ("MODULE", "LOAD", "/tmp/x.so"),
+    ("MODULE", "LOAD", "/usr/lib/x.so"),
 )
 
 
