@@ -1,6 +1,6 @@
 """Memory beside a real redis-server: resident bytes per key, and what `maxmemory` really bounds.
 
-    python -m benchmarks.memory             # about two minutes
+    python -m benchmarks.memory             # about four minutes
     python -m benchmarks.memory --quick     # a tenth of the keys, a quarter of the limit
 
 Resident memory is what the kernel says (VmRSS and its peak VmHWM in /proc, so Linux only), each
@@ -28,7 +28,7 @@ PROBE_BYTES = 4 * MB
 """How much is written between two looks at the server."""
 CHURN = 0.5
 """How much is written once keys go, in limits: enough to replace much of what had fitted."""
-LONGEST = 20.0
+LONGEST = 90.0
 """Seconds after which a mix ends in any case."""
 
 

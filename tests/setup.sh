@@ -4,10 +4,11 @@
 # Installs what is missing when that is possible without asking for a password, else says which tests
 # will be skipped. It never starts or stops a service: Debian's package redis-server starts one, so
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
-# link FOLDER/redis-server gives that name back.
+# link FOLDER/redis-server gives that name back. Of the other package only its redis.conf is taken.
 set -euo pipefail
 
 folder=$1
+quick=(-o Acquire::Retries=1 -o Acquire::http::Timeout=15)
 
 have() {
     [[ -x "$folder/$1" ]] || command -v "$1" >/dev/null
@@ -24,7 +25,7 @@ link_server() {
 }
 
 apt_install() {
-    local root=() quick=(-o Acquire::Retries=1 -o Acquire::http::Timeout=15)
+    local root=()
     command -v apt-get >/dev/null || return 1
     if [[ $(id -u) != 0 ]]; then
         sudo -n true 2>/dev/null || return 1
@@ -36,11 +37,26 @@ apt_install() {
             apt-get "${quick[@]}" install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
+fetch_configuration() {
+    local place
+    [[ ! -r /etc/redis/redis.conf && ! -e "$folder/redis.conf" ]] || return 0
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+    place=$(mktemp -d)
+    (
+        cd "$place"
+        apt-get "${quick[@]}" download -qq redis-server &&
+            dpkg-deb --fsys-tarfile redis-server_*.deb | tar -xO ./etc/redis/redis.conf >redis.conf
+    ) >/dev/null 2>&1 && mv "$place/redis.conf" "$folder/redis.conf" || true
+    rm -rf "$place"
+}
+
 link_server
 if ! have redis-server || ! have redis-cli; then
     apt_install redis-tools || true
     link_server
 fi
+
+fetch_configuration
 
 have redis-server ||
     echo "missing: redis-server; tests that compare with a real Redis will be skipped" >&2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from distcache_server import commands
+from distcache_server.engine import VERSION
 from distcache_server.registry import MANY, Command, Flag, every_command
 
 commands.load()
@@ -43,3 +45,8 @@ def test_a_command_is_sent_to_the_real_daemon(command: Command) -> None:
     words = command.name.replace("-", "[-_ ]?").split("|")
     pattern = r"[\"' ,_(.|]+".join(words)
     assert re.search(rf"(?<![a-z]){pattern}(?![a-z])", TESTED), f"no black-box test sends {words}"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION

@@ -1,7 +1,8 @@
 """The HTTP side of a server: /metrics, and how it is, for Prometheus, Kubernetes, load balancers.
 
-GET only, and one request to a connection: so little of HTTP that a framework would be longer.
-/leader and /replica answer as Patroni's REST API does: 200 from whom one seeks, 503 from others.
+One request to a connection, and no method but GET and those by which load balancers ask for the
+status alone: so little of HTTP that a framework would be longer.  /leader and /replica answer as
+Patroni's REST API does: 200 from whom one seeks, 503 from others.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TIMEOUT_S = 10.0
 """How long a request may take, from connecting to the last byte of the answer."""
 MOST_CONNECTIONS = 64
 JSON = "application/json"
+METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Answer(NamedTuple):
@@ -40,15 +42,16 @@ def answer(status: HTTPStatus, /, **facts: object) -> Answer:
     return Answer(status, json.dumps(facts).encode() + b"\n")
 
 
-def response(it: Answer) -> bytes:
-    """The bytes of an answer."""
-    allow = "Allow: GET\r\n" if it.status == HTTPStatus.METHOD_NOT_ALLOWED else ""
+def response(it: Answer, method: bytes) -> bytes:
+    """The bytes of an answer to a request of this method."""
+    body = b"" if method == b"OPTIONS" else it.body
+    allow = f"Allow: {', '.join(METHODS)}\r\n" if it.status == HTTPStatus.METHOD_NOT_ALLOWED else ""
     head = (
         f"HTTP/1.1 {it.status.value} {it.status.phrase}\r\n"
-        f"Content-Type: {it.kind}\r\nContent-Length: {len(it.body)}\r\n{allow}"
+        f"Content-Type: {it.kind}\r\nContent-Length: {len(body)}\r\n{allow}"
         "Connection: close\r\n\r\n"
     )
-    return head.encode("ascii") + it.body
+    return head.encode("ascii") + (b"" if method == b"HEAD" else body)
 
 
 def target_of(head: bytes) -> str | Answer:
@@ -56,8 +59,8 @@ def target_of(head: bytes) -> str | Answer:
     words = head.split(b"\r\n", 1)[0].split(b" ")
     if len(words) != 3 or not words[2].startswith(b"HTTP/1.") or not words[1].startswith(b"/"):
         return answer(HTTPStatus.BAD_REQUEST, error="not a request of HTTP/1.1")
-    if words[0] != b"GET":
-        return answer(HTTPStatus.METHOD_NOT_ALLOWED, error="only GET is understood")
+    if words[0].decode("latin-1") not in METHODS:
+        return answer(HTTPStatus.METHOD_NOT_ALLOWED, error=f"not one of {', '.join(METHODS)}")
     return words[1].decode("latin-1")
 
 
@@ -173,7 +176,7 @@ class Request(asyncio.Protocol):
 
     def _send(self, it: Answer) -> None:
         if self.transport is not None:
-            self.transport.write(response(it))
+            self.transport.write(response(it, self.received.partition(b" ")[0]))
             self.transport.close()
 
     def abort(self) -> None:

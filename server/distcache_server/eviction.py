@@ -58,7 +58,8 @@ class Policy:
         ``keys`` have their deadlines as values where only such keys may go.  They are ``every`` key
         that there is, or only some of those that the policy knows of.
         """
-        return {key: random.getrandbits(16) for key in keys.draw()}
+        part = keys.draw()
+        return dict(zip(part, random.randbytes(len(part)), strict=True))
 
     def worth(self, key: bytes, deadline: int | None, now_ms: int) -> int:
         """What a key is worth: of several, the one worth least goes first."""
@@ -179,11 +180,9 @@ class Frequency(Policy):
 
     def draw(self, keys: Table[bytes, Any], every: bool, now_ms: int) -> dict[bytes, int]:
         if every:
-            minute, decay_time = now_ms // MINUTE_MS, self.config.lfu_decay_time
-            return {
-                key: faded(number & MOST, minute - (number >> 8), decay_time)
-                for key, number in self.used.draw().items()
-            }
+            part = self.used.draw()
+            counts = {number: self._count(number, now_ms) for number in set(part.values())}
+            return {key: counts[number] for key, number in part.items()}
         return {key: self.frequency(key, now_ms) for key in keys.draw()}
 
     def worth(self, key: bytes, deadline: int | None, now_ms: int) -> int:

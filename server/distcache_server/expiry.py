@@ -6,7 +6,7 @@ due; no key is looked at before its time.
 
 from __future__ import annotations
 
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.keyspace import LARGE
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from distcache_server.keyspace import Keyspace
 
 STEP_NS = 1_000_000
-"""A step ends after this time."""
+"""How long a step takes where there is more to do."""
+LONGEST_STEP_NS = 50_000_000
+SHARE = 2
+"""Commands get so many times the processor that steps get, as long as there is more to do."""
 BATCH = 64
 """Keys that are removed before the clock is read again."""
 
@@ -27,10 +30,18 @@ class Sweeper:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._left_over = False
+        self._ended_ns = 0
+        """What the thread had used of the processor when the last step ended."""
 
     def step(self, now_ms: int) -> bool:
-        """Work for about a millisecond; True where there is more to do."""
-        end = perf_counter_ns() + STEP_NS
+        """Work for about a millisecond, or for our share; True where there is more to do."""
+        elsewhere_ns = thread_time_ns() - self._ended_ns if self._left_over else 0
+        more = self._left_over = self._work(now_ms, perf_counter_ns() + allowed_ns(elsewhere_ns))
+        self._ended_ns = thread_time_ns()
+        return more
+
+    def _work(self, now_ms: int, end: int) -> bool:
         more = False
         for keyspace in self.engine.databases:
             keyspace.note_use(now_ms)
@@ -44,6 +55,15 @@ class Sweeper:
         if self.engine.ready:
             self.engine.blocking.serve(self.engine.ready)
         return more
+
+
+def allowed_ns(elsewhere_ns: int) -> int:
+    """How long a step may take when commands have used so much of the processor since the last.
+
+    With many clients that send many commands at once, a turn of the event loop takes so long that
+    steps of a fixed length would never catch up with the keys that are set meanwhile.
+    """
+    return min(max(elsewhere_ns // SHARE, STEP_NS), LONGEST_STEP_NS)
 
 
 def expire(keyspace: Keyspace, end: int) -> bool:

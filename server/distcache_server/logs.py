@@ -170,15 +170,18 @@ def configure(level: str, path: str = "", syslog: tuple[str, str] | None = None)
     logging.root.handlers[:] = [handler]
     set_level(level)
     if syslog:
-        try:
-            logging.root.addHandler(_SyslogHandler(*syslog))
-        except OSError as error:
-            warning("syslog cannot be reached", error=error.strerror)
+        if not os.path.exists(SYSLOG):
+            # The handler says nothing, and tries again with every event.
+            warning("syslog cannot be reached", socket=SYSLOG)
+        logging.root.addHandler(_SyslogHandler(*syslog))
 
 
 def set_level(level: str) -> None:
     """Log only events of this level of redis.conf and above."""
     logging.root.setLevel(_LEVELS[level])
+
+
+SYSLOG = "/dev/log"
 
 
 class LineFormatter(logging.Formatter):
@@ -220,7 +223,7 @@ class _SyslogHandler(logging.handlers.SysLogHandler):
     }
 
     def __init__(self, identity: str, facility: str) -> None:
-        super().__init__("/dev/log", facility)
+        super().__init__(SYSLOG, facility)
         self._identity = identity
 
     def format(self, record: logging.LogRecord) -> str:

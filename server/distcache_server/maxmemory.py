@@ -149,6 +149,14 @@ class Evictor:
         self.peak = max(self.peak, used)
         return used
 
+    def excess(self) -> tuple[int, float]:
+        """Bytes that the process takes without a reason, and all it takes over what has one.
+
+        The reasons are what is `used`, and what it took before there was any data.
+        """
+        now, explained = resident(), self._at_start + self.used()
+        return now - explained, now / max(explained, 1)
+
     # Making room
 
     def make_room(self) -> bool:

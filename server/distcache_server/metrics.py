@@ -43,8 +43,7 @@ class Figure(NamedTuple):
 
 
 def _fragmentation(engine: Engine) -> float:
-    used = engine.evictor.used()
-    return memory.resident() / used if used else 1.0
+    return engine.evictor.excess()[1]
 
 
 GAUGES = (

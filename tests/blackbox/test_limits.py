@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -62,16 +63,38 @@ def test_an_empty_command_is_passed_over(wire: Wire, nothing: bytes) -> None:
     wire.expect(b"+PONG\r\n")
 
 
-def test_a_header_allocates_nothing(server: Server) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"*2000000000\r\n$3\r\nSET\r\n",
+        pytest.param(b"*2\r\n$500000000\r\n", marks=pytest.mark.ours("Redis makes room")),
+    ],
+)
+def test_a_header_allocates_nothing(start_server: StartServer, sent: bytes) -> None:
     """Two thousand million arguments are announced by many clients; memory does not move."""
+    server = start_server()
+    assert answers(server)
+    before = peak_address_space(server.pid)
     wires = [server.wire() for _ in range(20)]
     for wire in wires:
-        wire.send(b"*2000000000\r\n$3\r\nSET\r\n")
+        wire.send(sent)
     assert answers(server)
     for wire in wires:
         assert not wire.is_closed()
         wire.close()
     assert answers(server)
+    # Also where nothing was ever touched: hiredis would reserve 15 GB for the first of them.
+    assert peak_address_space(server.pid) < before + 64 * BIG
+
+
+def peak_address_space(pid: int) -> int:
+    """The most bytes that a process has ever reserved."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    found = re.search(r"VmPeak:\s+(\d+) kB", status.read_text())
+    assert found
+    return int(found[1]) * 1024
 
 
 @pytest.mark.parametrize(
@@ -224,6 +247,41 @@ def test_a_reader_that_is_too_slow_for_its_channel(start_server: StartServer) ->
     receivers = [quick.call("PUBLISH", "news", b"x" * BIG) for _ in range(40)]
     assert receivers[0] == 1
     assert receivers[-1] == 0
+
+
+def test_a_reader_that_stays_slow_for_too_long(start_server: StartServer) -> None:
+    """Over the soft limit for a second: closed, though nothing more is sent to it."""
+    server = start_server("--client-output-buffer-limit", "pubsub 0 4mb 1")
+    slow, quick = server.wire(), server.wire()
+    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.call("SUBSCRIBE", "news")
+    for _ in range(16):
+        assert quick.call("PUBLISH", "news", b"x" * BIG) == 1
+    eventually(lambda: quick.call("PUBSUB", "NUMSUB", "news") == [b"news", 0])
+    if server.version() >= (7, 2):
+        assert b"client_output_buffer_limit_disconnections:1\r" in quick.call("INFO", "stats")
+
+
+@pytest.mark.parametrize("limit", ["normal 4mb 0 0", "normal 0 4mb 1"])
+def test_a_reply_that_is_too_long_for_its_reader(start_server: StartServer, limit: str) -> None:
+    server = start_server("--client-output-buffer-limit", limit)
+    slow, quick = server.wire(), server.wire()
+    slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    quick.call("SET", "big", b"x" * (64 * BIG))
+    slow.command("GET", "big")
+    eventually(lambda: quick.call("CLIENT", "LIST").count(b"\n") == 1)
+    assert quick.call("STRLEN", "big") == 64 * BIG
+
+
+def test_a_command_that_is_longer_than_the_query_buffer_may_be(start_server: StartServer) -> None:
+    server = start_server("--client-query-buffer-limit", "1mb")
+    with server.wire() as wire:
+        wire.send(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$2000000\r\n" + b"x" * 1_500_000)
+        wire.expect_closed()
+    with server.wire() as wire:
+        if server.version() >= (7, 2):
+            assert b"client_query_buffer_limit_disconnections:1\r" in wire.call("INFO", "stats")
+        assert wire.call("ECHO", b"x" * 500_000) == b"x" * 500_000
 
 
 @pytest.mark.ours("Redis keeps all the replies in memory")

@@ -251,9 +251,21 @@ def test_other_paths(observed: Observed) -> None:
 
 
 def test_other_methods(observed: Observed) -> None:
-    for method in ("POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "get"):
+    for method in ("POST", "PUT", "DELETE", "TRACE", "get"):
         status, headers, _ = observed.get("/metrics", method)
-        assert (status, headers["Allow"]) == (405, "GET"), method
+        assert (status, headers["Allow"]) == (405, "GET, HEAD, OPTIONS"), method
+
+
+def test_methods_that_ask_for_the_status_alone(observed: Observed) -> None:
+    """HAProxy sends OPTIONS, others HEAD."""
+    _, headers, body = observed.get("/leader")
+    for method, length in (("HEAD", str(len(body))), ("OPTIONS", "0")):
+        for path, expected in (("/leader", 200), ("/replica", 503), ("/nothing", 404)):
+            reply = observed.exchange(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
+            assert reply.startswith(b"HTTP/1.1 %d " % expected)
+            assert reply.endswith(b"\r\n\r\n")
+        assert observed.get("/leader", method)[1]["Content-Length"] == length
+    assert headers["Content-Length"] == str(len(body))
 
 
 def test_what_is_no_request(observed: Observed) -> None:

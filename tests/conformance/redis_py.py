@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
@@ -90,7 +91,9 @@ def _download(version: str) -> None:
     # Unpacked aside and renamed, so that a folder that exists is whole.
     aside = CACHE / f"unpacking-{version}"
     with tarfile.open(CACHE / f"redis-{version}.tar.gz") as archive:
-        archive.extractall(aside, filter="data")
+        # Before 3.11.4, and so in Debian 12, Python knows no filters; pip has checked the file.
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(aside, **safely)  # noqa: S202
     (aside / f"redis-{version}").rename(CACHE / f"redis-{version}")
     aside.rmdir()
 

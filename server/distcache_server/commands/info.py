@@ -111,7 +111,6 @@ def memory_(engine: Engine) -> Lines:
     """What takes how many bytes."""
     it, limit, machine = Overview(engine), engine.config.maxmemory, memory.total()
     peak_resident = memory.peak_resident()
-    excess = it.resident - it.used
     dying = sum(len(keyspace.graveyard) for keyspace in engine.databases)
     for name, size in (
         ("used_memory", it.used),
@@ -142,13 +141,13 @@ def memory_(engine: Engine) -> Lines:
     yield "maxmemory_human", human(limit)
     yield "maxmemory_policy", engine.config.maxmemory_policy
     yield "allocator_frag_ratio", f"{it.fragmentation:.2f}"
-    yield "allocator_frag_bytes", excess
+    yield "allocator_frag_bytes", it.excess
     yield "allocator_rss_ratio", "1.00"
     yield "allocator_rss_bytes", 0
     yield "rss_overhead_ratio", "1.00"
     yield "rss_overhead_bytes", 0
     yield "mem_fragmentation_ratio", f"{it.fragmentation:.2f}"
-    yield "mem_fragmentation_bytes", excess
+    yield "mem_fragmentation_bytes", it.excess
     yield "mem_not_counted_for_evict", 0
     yield "mem_replication_backlog", 0
     yield "mem_total_replication_buffers", 0

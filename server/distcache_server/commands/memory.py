@@ -54,13 +54,14 @@ def memory_usage(client: Client, words: Args) -> int | None:
 class Overview:
     """The use of memory as a whole, in bytes: ``used`` is what counts against maxmemory.
 
-    What the process takes without any data and clients is in ``resident`` alone.
+    What the process takes without any data and clients is in ``resident`` alone, and no ``excess``.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.used = engine.evictor.used()
         self.peak = max(engine.evictor.peak, self.used)
         self.resident = memory.resident()
+        self.excess, self.fragmentation = engine.evictor.excess()
         self.clients = sum(client.footprint for client in engine.clients.values())
         self.tables = {
             keyspace.index: (
@@ -78,17 +79,11 @@ class Overview:
     def dataset_percentage(self) -> float:
         return 100 * self.dataset / self.used if self.used else 0.0
 
-    @property
-    def fragmentation(self) -> float:
-        """How much the process takes of what it says it uses."""
-        return self.resident / self.used if self.used else 1.0
-
 
 @command("MEMORY STATS", NO_FLAGS, since="4.0.0", tips=REPORT, sub=True)
 def memory_stats(client: Client, _: Args) -> dict[bytes, Any]:
     """Returns what takes how many bytes."""
     it = Overview(client.engine)
-    excess = it.resident - it.used
     databases = {
         b"db.%d" % index: {
             b"overhead.hashtable.main": main,
@@ -118,13 +113,13 @@ def memory_stats(client: Client, _: Args) -> dict[bytes, Any]:
         b"allocator.active": it.resident,
         b"allocator.resident": it.resident,
         b"allocator-fragmentation.ratio": it.fragmentation,
-        b"allocator-fragmentation.bytes": excess,
+        b"allocator-fragmentation.bytes": it.excess,
         b"allocator-rss.ratio": 1.0,
         b"allocator-rss.bytes": 0,
         b"rss-overhead.ratio": 1.0,
         b"rss-overhead.bytes": 0,
         b"fragmentation": it.fragmentation,
-        b"fragmentation.bytes": excess,
+        b"fragmentation.bytes": it.excess,
     }
 
 

@@ -12,7 +12,7 @@ from distcache_server import logs
 from distcache_server.config.kinds import ConfigError, Setting, raw, text
 from distcache_server.config.lists import Repeated, words_of
 from distcache_server.config.rewriting import replace_file, rewritten
-from distcache_server.glob import match
+from distcache_server.glob import matcher
 from distcache_server.quoting import quote
 
 Change = Callable[[], None]
@@ -146,8 +146,9 @@ class Store:
         found: dict[str, tuple[bytes, Setting[Any]]] = {}
         for pattern in patterns:
             if _IS_PATTERN.search(pattern):
+                matches = matcher(pattern, ignore_case=True)
                 for name, setting in self.directives.items():
-                    if not setting.hidden and match(pattern, raw(name), ignore_case=True):
+                    if not setting.hidden and matches(raw(name)):
                         found.setdefault(name, (raw(name), setting))
             elif (name := text(pattern.lower())) in self.directives:
                 found.setdefault(name, (pattern, self.directives[name]))

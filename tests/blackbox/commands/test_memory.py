@@ -1,9 +1,11 @@
 """MEMORY."""
 
+import re
+
 import pytest
 
 from tests.blackbox.commands.conftest import Ask
-from tests.support import Verbatim, Wire
+from tests.support import StartServer, Verbatim, Wire
 
 
 def test_usage_of_strings(ask: Ask) -> None:
@@ -51,6 +53,16 @@ def test_stats(wire: Wire) -> None:
     assert facts[b"clients.normal"] >= 0
     assert 0 <= facts[b"dataset.percentage"] <= 100
     assert facts[b"fragmentation"] > 0
+
+
+@pytest.mark.ours("in Redis a small server seems fragmented")
+@pytest.mark.parametrize("limit", ["0", "100mb"])
+def test_an_empty_server_is_not_fragmented(start_server: StartServer, limit: str) -> None:
+    """What Python takes is no reason for an alert on the ratio."""
+    with start_server("--maxmemory", limit).wire() as wire:
+        found = re.search(rb"mem_fragmentation_ratio:([0-9.]+)", wire.call("INFO", "memory"))
+        assert found
+        assert 0.8 < float(found[1]) < 1.4
 
 
 def test_reports(wire: Wire) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -189,10 +190,17 @@ def test_an_application_that_embeds_the_server_gets_the_events(
     ]
 
 
-def test_syslog_that_is_missing_is_a_warning(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*arguments: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr(logging.handlers.SysLogHandler, "__init__", missing)
-    logs.configure("notice", str(log), ("distcache", "local0"))
-    assert events(log) == ['# syslog cannot be reached error="No such file or directory"']
+def test_syslog(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = log.with_name("syslog")
+    monkeypatch.setattr(logs, "SYSLOG", str(path))
+    logs.configure("notice", str(log), ("cache one", "local3"))
+    assert events(log) == [f"# syslog cannot be reached socket={path}"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(path))
+        daemon.settimeout(10)
+        logs.warning("It is there now", said=b"a\n<0>b")
+        # Facility 19 and the level as one number, as in RFC 3164; Redis's warning is one too.
+        text = f'<{19 << 3 | 4}>cache one[{os.getpid()}]: It is there now said="a\\n<0>b"'
+        assert daemon.recv(1000).rstrip(b"\0").decode() == text
+        logs.notice("And more")
+        assert daemon.recv(1000).startswith(b"<%d>" % (19 << 3 | 5))
