@@ -106,11 +106,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         turn = self.turn
-        if not turn.arrivals:
+        if not turn.reads:
             turn.begin()
+        turn.reads += 1
         turn.arrivals.append((self, data))
-        if len(data) > LARGE:
-            turn.answer()
+        if not turn.gathers or len(data) > LARGE:
+            turn.answer_arrivals()
 
     def receive(self, data: bytes) -> None:
         """Answer what was read, or keep it until its turn comes."""

@@ -199,7 +199,10 @@ _STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 65)}
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
 _TOKEN = secrets.token_hex(8).encode()
+TYPED_TEXT = (b"+", b"=", b"(")
+"""Simple, verbatim strings and big numbers, which hiredis returns as bytes too."""
 PIECE = 32 << 10
+"""Bytes that hiredis gets at a time."""
 _END = b"+%b\r\n" % _TOKEN
 """Fed to hiredis behind a batch: comes out if no command is cut off.  No client can know it."""
 
@@ -320,7 +323,8 @@ class Parser:
 
         hiredis reserves memory for the count in an array header and takes replies of all kinds for
         arguments.  So large counts and the marks of RESP3's aggregates go to Framer, wherever they
-        stand in the data, and joining the words fails if one of them is no bulk string.
+        stand in the data, and those of other texts at the start of a line.  Joining the words fails
+        if one of them is of yet another kind.
         """
         if (
             data[0] != STAR
@@ -329,6 +333,7 @@ class Parser:
             or b"~" in data
             or b"%" in data
             or b"|" in data
+            or any(mark in data and b"\r\n" + mark in data for mark in TYPED_TEXT)
         ):
             return None
         batch: list[Args] = []

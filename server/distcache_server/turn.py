@@ -27,6 +27,8 @@ Arrival = tuple["Connection", bytes]
 
 HEAD = 13
 """Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
+MANY = 8
+"""In turns of fewer reads each is answered at once: then clients go on while others are served."""
 CHUNK = 8 << 10
 """Bytes that are parsed together: what fits in the processor's nearest caches."""
 
@@ -34,18 +36,28 @@ CHUNK = 8 << 10
 class Turn:
     """The reads of this turn; ``answer`` is called when there are no more."""
 
-    __slots__ = ("_call_soon", "arrivals", "engine")
+    __slots__ = ("_call_soon", "arrivals", "engine", "gathers", "reads")
 
     def __init__(self, engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self.engine = engine
         self._call_soon = call_soon
         self.arrivals: list[Arrival] = []
+        self.reads = 0
+        """In this turn."""
+        self.gathers = False
+        """Reads are kept for the end of the turn, since the last turn had many."""
 
     def begin(self) -> None:
         """The first read of a turn is there."""
         self._call_soon(self.answer)
 
     def answer(self) -> None:
+        """The turn is over."""
+        self.answer_arrivals()
+        self.gathers = self.reads >= MANY
+        self.reads = 0
+
+    def answer_arrivals(self) -> None:
         """Run all that has arrived."""
         arrivals, self.arrivals = self.arrivals, []
         if len(arrivals) == 1:

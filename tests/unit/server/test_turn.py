@@ -8,6 +8,7 @@ from distcache_server.client import Client
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine
 from distcache_server.gate import Gate
+from distcache_server.turn import MANY
 
 from tests.support.resp import encode
 
@@ -49,6 +50,7 @@ class House:
 
     def __call__(self, *reads: bytes) -> list[bytes]:
         """What each connection is sent when the first so many have sent this, if anything."""
+        self.turn.gathers = True
         for connection, data in zip(self.connections, reads, strict=False):
             if data:
                 connection.data_received(data)
@@ -182,6 +184,24 @@ def test_nobody_completes_what_another_began(first: bytes, second: bytes) -> Non
         alone.connections[0].framer is None,
         other_alone.connections[0].framer is None,
     ]
+
+
+def test_few_reads_are_answered_at_once() -> None:
+    house = House(MANY)
+    first = house.connections[0]
+    for turn in range(3):
+        first.data_received(b"PING\r\n")
+        assert first.take() == b"+PONG\r\n", turn
+        house.turn.answer()
+    for connection in house.connections:
+        connection.data_received(b"PING\r\n")
+    assert [c.take() for c in house.connections] == [b"+PONG\r\n"] * MANY
+    house.turn.answer()
+    # That were many: those of the next turn are answered together.
+    first.data_received(b"PING\r\n")
+    assert first.take() == b""
+    house.turn.answer()
+    assert first.take() == b"+PONG\r\n"
 
 
 def test_a_closed_connection_gets_nothing() -> None:
