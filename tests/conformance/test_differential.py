@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conformance.drawing import CHOSEN, POOLS, SETTINGS, drawn
+from tests.conformance.drawing import ANY_KEY, CHOSEN, POOLS, SETTINGS, drawn
 from tests.support import Error, Map, Process, Server, Wire
 from tests.support.fuzzing import fuzz_commands
 
@@ -139,7 +139,8 @@ class Differential(RuleBasedStateMachine):
         at = 1 if name in ("blmpop", "bzmpop") else len(command) - 1
         waiting = sum(each.blocked is not None for each in self.sessions)
         if blocks and waiting < MOST_BLOCKED and at and random.random() < 0.5:
-            command[at] = FOREVER
+            command = waiting_for_one(command)
+            at = 1 if name in ("blmpop", "bzmpop") else len(command) - 1
         elif blocks and command[at] not in POOLS["timeout"]:
             return
         for wire in session.wires:
@@ -208,6 +209,21 @@ class Differential(RuleBasedStateMachine):
             for name, values in SETTINGS.items():
                 wire.call("CONFIG", "SET", name, values[-1])
             wire.close()
+
+
+def waiting_for_one(command: list[bytes]) -> list[bytes]:
+    """A blocking command that waits for ever, for one key.
+
+    When it is served, the reference looks at one of its keys, and 7.2 at all of them.
+    """
+    match command[0].upper():
+        case b"BLMPOP" | b"BZMPOP":
+            keys = [word for word in command[3:] if word in ANY_KEY]
+            return [command[0], FOREVER, b"1", *keys[:1], *command[3 + len(keys) :]]
+        case b"BLMOVE" | b"BRPOPLPUSH":
+            return [*command[:-1], FOREVER]
+        case _:
+            return [*command[:2], FOREVER]
 
 
 def waits(wire: Wire, control: Wire, number: int) -> bool:
