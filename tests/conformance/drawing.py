@@ -128,7 +128,7 @@ INTEGER_NAMES = {
     *("limit", "numfields"),
 }
 OTHERS = [
-    b"SPOP set1 100",
+    b"SPOP set1 100000",
     b"SPOP set2 0",
     b"SPOP s1",
     b"SPOP set1 -1",

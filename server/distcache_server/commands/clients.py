@@ -21,6 +21,7 @@ from distcache_server.errors import (
     TimeoutTooLong,
     UnknownClientAttribute,
     UnknownClientType,
+    UnknownSubcommandOrArity,
 )
 from distcache_server.registry import ADMIN, LOADING, NOSCRIPT, STALE, UNPAUSABLE, group
 from distcache_server.reply import NOTHING, OK, SetReply, VerbatimString
@@ -339,6 +340,8 @@ def client_kill(client: Client, words: Args) -> Any:
 )
 def client_unblock(client: Client, words: Args) -> int:
     """Ends the wait of a client, as if its time were up or with an error."""
+    if len(words) > 4:
+        raise UnknownSubcommandOrArity(words[1], b"CLIENT")
     reason = words[3].upper() if len(words) == 4 else b"TIMEOUT"
     if reason not in (b"TIMEOUT", b"ERROR"):
         raise BadUnblockReason
@@ -351,6 +354,8 @@ def client_unblock(client: Client, words: Args) -> int:
 @command("CLIENT PAUSE timeout [WRITE | ALL]", PLAIN | ADMIN, since="3.0.0", sub=True)
 def client_pause(client: Client, words: Args) -> Any:
     """Lets all commands, or those that may write, wait for so many milliseconds."""
+    if len(words) > 4:
+        raise UnknownSubcommandOrArity(words[1], b"CLIENT")
     mode = words[3].upper() if len(words) == 4 else b"ALL"
     if mode not in (b"WRITE", b"ALL"):
         raise BadPauseMode

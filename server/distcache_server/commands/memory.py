@@ -40,11 +40,12 @@ def memory_(_: Client, __: Args) -> Any:
 def memory_usage(client: Client, words: Args) -> int | None:
     """Returns about how many bytes a key, its value and its deadline take."""
     key, options = words[2], words[3:]
-    if options and (len(options) != 2 or options[0].upper() != b"SAMPLES"):
-        raise SyntaxFailure
     # How many entries are looked at is up to the value; a number that Redis refuses is refused.
-    if options and integer(options[1]) < 0:
-        raise SyntaxFailure
+    for at in range(0, len(options), 2):
+        if options[at].upper() != b"SAMPLES" or at + 1 == len(options):
+            raise SyntaxFailure
+        if integer(options[at + 1]) < 0:
+            raise SyntaxFailure
     value = client.keyspace.peek(key)
     if value is None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
+from distcache_server.errors import UnknownSubcommandOrArity
 from distcache_server.glob import matcher
 from distcache_server.registry import (
     FAST,
@@ -146,17 +147,19 @@ def pubsub(_: Client, __: Args) -> Any:
 LOOK = PUBSUB | LOADING | STALE
 
 
-def _matching(names: Iterable[bytes], patterns: Args) -> list[bytes]:
-    if not patterns:
+def _matching(names: Iterable[bytes], words: Args) -> list[bytes]:
+    if len(words) > 3:
+        raise UnknownSubcommandOrArity(words[1], b"PUBSUB")
+    if len(words) == 2:
         return list(names)
-    matches = matcher(patterns[0])
+    matches = matcher(words[2])
     return [name for name in names if matches(name)]
 
 
 @command("PUBSUB CHANNELS [pattern]", LOOK, sub=True, since="2.8.0", complexity="O(N)")
 def pubsub_channels(client: Client, words: Args) -> Any:
     """Returns the active channels."""
-    return _matching(client.engine.pubsub.channels, words[2:3])
+    return _matching(client.engine.pubsub.channels, words)
 
 
 @command("PUBSUB NUMSUB [channel [channel ...]]", LOOK, sub=True, since="2.8.0", complexity="O(N)")
@@ -175,7 +178,7 @@ def pubsub_numpat(client: Client, _: Args) -> int:
 @command("PUBSUB SHARDCHANNELS [pattern]", LOOK, sub=True, since="7.0.0", complexity="O(N)")
 def pubsub_shardchannels(client: Client, words: Args) -> Any:
     """Returns the active shard channels."""
-    return _matching(client.engine.pubsub.shard_channels, words[2:3])
+    return _matching(client.engine.pubsub.shard_channels, words)
 
 
 @command(

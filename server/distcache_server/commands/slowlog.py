@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args, integer
-from distcache_server.errors import BadSlowlogCount
+from distcache_server.errors import BadSlowlogCount, UnknownSubcommandOrArity
 from distcache_server.registry import ADMIN, LOADING, STALE, group
 from distcache_server.reply import OK
 
@@ -36,6 +36,8 @@ def slowlog_get(client: Client, words: Args) -> list[Any]:
 
     Of each: number, Unix time, microseconds, words, address and name of the client.
     """
+    if len(words) > 3:
+        raise UnknownSubcommandOrArity(words[1], b"SLOWLOG")
     count = integer(words[2], BadSlowlogCount) if len(words) > 2 else USUAL
     if count < -1:
         raise BadSlowlogCount

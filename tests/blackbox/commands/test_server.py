@@ -365,3 +365,25 @@ def test_every_container_has_help(ask: Ask, container: str) -> None:
         name = container.lower()
         wrong = f"ERR wrong number of arguments for '{name}|help' command".encode()
         assert ask(container, "HELP", "x") == wrong
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PUBSUB channels a b",
+        "PUBSUB SHARDCHANNELS a b",
+        "SLOWLOG GET 1 2",
+        "CLIENT UNBLOCK 1 TIMEOUT x",
+        "CLIENT PAUSE 1 ALL x",
+    ],
+)
+def test_subcommands_with_a_word_too_many(wire: Wire, line: str) -> None:
+    container, sub, *_ = line.encode().split()
+    expected = b"ERR unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
+    assert wire.call(*line.split()) == expected % (sub, container)
+
+
+def test_samples_of_memory_usage(wire: Wire) -> None:
+    assert wire.call("MEMORY", "USAGE", "none", "SAMPLES", "0", "SAMPLES", "3") is None
+    not_integer = b"ERR value is not an integer or out of range"
+    assert wire.call("MEMORY", "USAGE", "none", "SAMPLES", "x", "SAMPLES", "-1") == not_integer
