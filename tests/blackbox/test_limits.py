@@ -305,8 +305,8 @@ def test_a_pipeline_larger_than_all_buffers(server: Server) -> None:
     """A client may write everything before it reads anything."""
     with server.wire() as wire:
         wire.send(encode("ECHO", b"x" * 1000) * 20_000)
-        for _ in range(20_000):
-            wire.read(1009)
+        for _ in range(200):
+            wire.read(100 * 1009)
         assert wire.call("PING") == b"PONG"
 
 

@@ -7,6 +7,8 @@ from distcache_server.glob import literal, match, matcher
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.fuzzing import fuzz_commands
+
 NUL = 0
 
 
@@ -77,12 +79,13 @@ def among(alphabet: bytes, most: int) -> st.SearchStrategy[bytes]:
     return st.lists(st.sampled_from(list(alphabet)), max_size=most).map(bytes)
 
 
+@pytest.mark.fuzz
 @given(among(b"**??[]^-\\abcAB\xff\x80", 12), among(b"aabcABC-]^\\\xff\x80", 9), st.booleans())
 @example(b"*", b"", False)
 @example(b"[^", b"a", False)
 @example(b"[a-]]", b"^]", False)
 @example(b"[\\A]", b"a", True)
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=fuzz_commands(1000))
 def test_it_agrees_with_the_plain_recursive_matcher(
     pattern: bytes, text: bytes, ignore_case: bool
 ) -> None:
@@ -90,7 +93,7 @@ def test_it_agrees_with_the_plain_recursive_matcher(
 
 
 @given(among(b"*?[^a-b]\\", 10), among(b"ab", 12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_long_pattern_agrees_too(pattern: bytes, text: bytes) -> None:
     assert match(b"?" * 300 + pattern, b"x" * 299 + text) == slow(b"?" + pattern, text, False)
 

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from distcache_server.types.table import LIMIT, Table, step
+from distcache_server.types.table import LIMIT, PACKED, Table, step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,10 +102,11 @@ def test_a_drawn_part_has_entries_where_there_are_any() -> None:
 
 
 def test_parts_stay_small_while_entries_come_and_go() -> None:
+    """A dict does not shrink by itself: without packing, they take 1.4 times as much."""
     table = filled(10_000)
-    sizes = [part.__sizeof__() for part in table.parts]
     for n in range(40_000):
         table.pop(b"key:%d" % n)
         table[b"key:%d" % (n + 10_000)] = n
-    assert sum(part.__sizeof__() for part in table.parts) < sum(sizes) * 1.2
+    sizes = {id(part): part.__sizeof__() for part in table.parts}
+    assert sum(sizes.values()) < len(sizes) * PACKED * 1.2
     assert sorted(table.values()) == list(range(30_000, 40_000))
