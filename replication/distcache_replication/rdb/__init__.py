@@ -32,7 +32,7 @@ from distcache_replication.rdb.values import (
     Expiring,
     Value,
 )
-from distcache_replication.rdb.writing import entry, function, header, sealed, select
+from distcache_replication.rdb.writing import entry, function, header, plain_entry, sealed, select
 
 __all__ = [
     "HASH",
@@ -68,6 +68,7 @@ __all__ = [
     "of_stream",
     "of_string",
     "of_zset",
+    "plain_entry",
     "restore",
     "sealed",
     "select",

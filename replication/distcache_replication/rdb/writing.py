@@ -44,6 +44,11 @@ def function(library: bytes, compress: bool) -> bytes:
     return b"%c%b" % (FUNCTION_2, string(library, compress))
 
 
+def plain_entry(key: bytes, value: bytes, compress: bool) -> bytes:
+    """A string that has nothing but its key: what most keys are."""
+    return b"\0%b%b" % (string(key, compress), string(value, compress))
+
+
 def entry(
     key: bytes,
     form: Form,
