@@ -185,12 +185,13 @@ class Loader:
         keep_expired: bool = False,
         merge: bool = False,
         checksum: bool = True,
+        size: int | None = None,
     ) -> None:
         self.databases = databases
         self.now_ms = now_ms
         self.keep_expired = keep_expired
         self.merge = merge
-        self.decoder = rdb.Decoder(checksum)
+        self.decoder = rdb.Decoder(checksum, size)
         self.loaded = 0
         self.expired = 0
         for keyspace in databases:

@@ -123,6 +123,7 @@ class SnapshotFile:
             time.time_ns() // 1_000_000,
             merge=merge,
             checksum=self.config.rdbchecksum,
+            size=size,
         )
         read = 0
         for chunk in chunks:

@@ -19,6 +19,7 @@ from distcache_replication.rdb.values import STRING, TYPE_STRING, Value, read_va
 MAGIC = b"REDIS"
 HEADER = 9
 CHECKSUM = 8
+MOST_AUX = 100
 READ = range(5, 13)
 """Versions that can be read; 12 is that of Redis 7.4."""
 
@@ -59,8 +60,10 @@ class Decoder:
     last records may come from ``finish``.  BadRdb says where the trouble is.
     """
 
-    def __init__(self, checksum: bool = True) -> None:
+    def __init__(self, checksum: bool = True, size: int | None = None) -> None:
         self.checksum = checksum
+        self.size = size
+        """How long the snapshot is, where that is known: then nothing waits for more than that."""
         self.version = 0
         self.aux: dict[bytes, bytes] = {}
         """What Redis has noted about itself."""
@@ -162,6 +165,8 @@ class Decoder:
             need = short.need
         except (IndexError, struct.error):
             need = size + 1
+        if self.size is not None and self.offset + need > self.size:
+            raise BadRdb("The snapshot ends before this does", self.offset + begin)
         self._advance(data, begin)
         self._wanted = max(need - begin, self._size + self._size // 2)
 
@@ -204,7 +209,9 @@ class Decoder:
             self.expected += keys
         elif kind == AUX:
             name, pos = read_string(data, pos)
-            self.aux[name], pos = read_string(data, pos)
+            value, pos = read_string(data, pos)
+            if len(self.aux) < MOST_AUX:
+                self.aux[name] = value
         elif kind == FUNCTION_2:
             library, pos = read_string(data, pos)
             self.functions.append(library)

@@ -33,8 +33,8 @@ DELETED, SAME_FIELDS = 1, 2
 """Flags of an entry."""
 NODE_ENTRIES, NODE_BYTES = 100, 4096
 """A node takes no more than this."""
-UNREAD = 2**64 - 1
-"""How -1 is written, where it is not known how many entries a group has read."""
+LARGEST = UNREAD = 2**64 - 1
+"""The largest number in an id; and how it is written that nobody knows how much a group has read."""
 NEVER = -1
 
 _id = Struct(">QQ")
@@ -212,7 +212,7 @@ def _each_entry(first: Id, words: list[bytes]) -> Iterator[Entry]:
         if flags & DELETED:
             gone -= 1
         else:
-            yield Entry((first[0] + ms, first[1] + number), found)
+            yield Entry((first[0] + ms & LARGEST, first[1] + number & LARGEST), found)
     if left or gone:
         raise ValueError
 
@@ -271,6 +271,11 @@ def _nodes(entries: list[Entry]) -> Iterator[list[Entry]]:
         yield node
 
 
+def _signed(number: int) -> int:
+    """A difference of ids, as the 64 bits in which Redis keeps it."""
+    return (number + (1 << 63) & LARGEST) - (1 << 63)
+
+
 def _words(entries: list[Entry]) -> Iterator[bytes]:
     """The words of a node's listpack."""
     first = entries[0]
@@ -278,7 +283,7 @@ def _words(entries: list[Entry]) -> Iterator[bytes]:
     yield from (b"%d" % len(entries), b"0", b"%d" % len(fields), *fields, b"0")
     for entry in entries:
         same = entry.words[::2] == fields
-        after = (entry.id[0] - first.id[0], entry.id[1] - first.id[1])
+        after = [_signed(own - its) for own, its in zip(entry.id, first.id, strict=True)]
         words = entry.words[1::2] if same else [b"%d" % (len(entry.words) // 2), *entry.words]
         yield from (b"%d" % (SAME_FIELDS if same else 0), b"%d" % after[0], b"%d" % after[1])
         yield from words
