@@ -38,7 +38,6 @@ class SnapshotFile:
         self.saves = 0
         self.saved_changes = 0
         """Changes that the last snapshot has."""
-        self.saved_ok = True
         self.loaded_keys = 0
         self.loaded_expired = 0
 
@@ -74,12 +73,10 @@ class SnapshotFile:
         try:
             size = write_whole(self.path, self.blocks())
         except OSError as error:
-            self.saved_ok = False
             logs.warning("Cannot save the snapshot", file=self.path, error=error.strerror)
             return False
         self.saved_s = int(time.time())
         self.saved_changes = changes
-        self.saved_ok = True
         self.saves += 1
         seconds = f"{time.monotonic() - started:.3f}"
         logs.notice("DB saved on disk", file=self.path, bytes=size, seconds=seconds)
