@@ -68,16 +68,13 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except listeners.CannotListen:
+        except (listeners.CannotListen, CannotLoad):
             await self.stop()
             raise
         return self
 
     async def _start(self) -> None:
         config = self.config
-        if self.load:
-            # Before anybody is listened to, so that no client sees a part of it.
-            self.engine.snapshot.load()
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
             config.set([(b"maxclients", b"%d" % clients)])
@@ -98,7 +95,23 @@ class Server:
         ):
             config.on_change(_or_refuse(move, refusal), *names)
         config.on_change(self._allow_clients, "maxclients")
+        if self.load:
+            await self._load()
         self._work = self.loop.create_task(self._run())
+
+    async def _load(self) -> None:
+        """Load the snapshot; clients are answered meanwhile, most of them that it is not done."""
+        engine = self.engine
+        for progress in engine.snapshot.load():
+            if engine.loading is None:
+                engine.loading = progress
+                engine.rebuild()
+            await asyncio.sleep(0)
+            if self.stopped.is_set():
+                return  # to stop at once, and to show nobody a part of the keys
+        if engine.loading is not None:
+            engine.loading = None
+            engine.rebuild()
 
     @property
     def port(self) -> int:
@@ -153,10 +166,13 @@ class Server:
 
         if self._leave_requests is not None:
             self._leave_requests()
-        endpoints = Endpoints(self.engine, ready=lambda: not self.stopped.is_set())
+        endpoints = Endpoints(self.engine, ready=self._is_ready)
         self._leave_requests = endpoints.close
         logs.notice("Serving metrics", at=listeners.shown(sock))
         return await self.loop.create_server(lambda: Request(endpoints), sock=sock)
+
+    def _is_ready(self) -> bool:
+        return not self.stopped.is_set() and self.engine.loading is None
 
     async def _run(self) -> None:
         """Everything that goes on besides commands, until it is cancelled."""

@@ -468,6 +468,10 @@ class ReloadFailed(CommandError):
 # Snapshots
 
 
+class StillLoading(CommandError):
+    text = b"LOADING Redis is loading the dataset in memory"
+
+
 class SaveFailed(CommandError):
     text = b"ERR"
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import BinaryIO
 
 from distcache_replication import rdb
 
@@ -17,9 +18,28 @@ from distcache_server import logs, snapshot
 from distcache_server.config import Config
 from distcache_server.keyspace import Keyspace
 
-CHUNK = 1 << 20
-"""Bytes that are read at once."""
+CHUNK = 128 << 10
+"""Bytes that are read at once, at most: what takes a few milliseconds."""
 PROGRESS_S = 1.0
+
+
+class Progress:
+    """How far loading has come."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self.loaded_bytes = 0
+        self.started_s = time.time()
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.loaded_bytes / max(self.total_bytes, 1)
+
+    @property
+    def left_s(self) -> float:
+        """How long it will still take, if it goes on like this."""
+        spent = time.time() - self.started_s
+        return spent * (self.total_bytes - self.loaded_bytes) / max(self.loaded_bytes, 1)
 
 
 class CannotLoad(Exception):
@@ -92,18 +112,19 @@ class SnapshotFile:
         if not keep:
             for keyspace in self.databases:
                 keyspace.clear()
-        if not self.load(merge):
+        if not os.path.exists(self.path):
             raise CannotLoad(f"{self.path}: there is no such file")
+        for _ in self.load(merge):
+            pass
 
-    def load(self, merge: bool = False) -> bool:
-        """Load the snapshot into the databases; False where there is none.  CannotLoad."""
+    def load(self, merge: bool = False) -> Iterator[Progress]:
+        """Load the snapshot, if there is one, a part with each step.  CannotLoad."""
         path = self.path
         try:
             with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                self._load(path, iter(lambda: file.read(CHUNK), b""), size, merge)
+                yield from self._load(file, merge)
         except FileNotFoundError:
-            return False
+            return
         except rdb.BadRdb as error:
             raise CannotLoad(
                 f"{path}: {error.reason}, at offset {error.offset}. Put a good copy in"
@@ -111,25 +132,27 @@ class SnapshotFile:
             ) from None
         except OSError as error:
             raise CannotLoad(f"{path}: {error.strerror}") from None
-        return True
 
-    def _load(self, path: str, chunks: Iterable[bytes], size: int, merge: bool) -> None:
-        started = told = time.monotonic()
+    def _load(self, file: BinaryIO, merge: bool) -> Iterator[Progress]:
+        config, started = self.config, time.monotonic()
+        told = started
+        progress = Progress(os.fstat(file.fileno()).st_size)
         loader = snapshot.Loader(
             self.databases,
             time.time_ns() // 1_000_000,
             merge=merge,
-            checksum=self.config.rdbchecksum,
-            size=size,
+            checksum=config.rdbchecksum,
+            size=progress.total_bytes,
         )
-        read = 0
-        for chunk in chunks:
+        yield progress
+        while chunk := file.read(min(CHUNK, config.loading_process_events_interval_bytes)):
             loader.feed(chunk)
-            read += len(chunk)
+            progress.loaded_bytes += len(chunk)
             if time.monotonic() > told + PROGRESS_S:
                 told = time.monotonic()
-                part = f"{100 * read // max(size, 1)}%"
-                logs.notice("Loading the snapshot", file=path, done=part, keys=loader.loaded)
+                done = f"{progress.percent:.0f}%"
+                logs.notice("Loading the snapshot", file=self.path, done=done, keys=loader.loaded)
+            yield progress
         loader.finish()
         decoder = loader.decoder
         if decoder.functions or decoder.skipped:
@@ -141,7 +164,7 @@ class SnapshotFile:
         self.loaded_keys, self.loaded_expired = loader.loaded, loader.expired
         logs.notice(
             "DB loaded from disk",
-            file=path,
+            file=self.path,
             keys=loader.loaded,
             expired=loader.expired,
             seconds=f"{time.monotonic() - started:.3f}",

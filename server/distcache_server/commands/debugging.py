@@ -29,6 +29,7 @@ from distcache_server.errors import (
     NotPositive,
     ReloadFailed,
     SaveFailed,
+    StillLoading,
     UnknownSubcommandOrArity,
     Verbatim,
 )
@@ -332,6 +333,8 @@ def reload(client: Client, words: Args) -> Any:
     options = {word.upper() for word in words[2:]}
     if options - {b"NOSAVE", b"NOFLUSH", b"MERGE"}:
         raise BadReloadOption
+    if client.engine.loading is not None:
+        raise StillLoading
     file = client.engine.snapshot
     if b"NOSAVE" not in options and not file.save():
         raise SaveFailed

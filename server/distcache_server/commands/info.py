@@ -162,8 +162,8 @@ def memory_(engine: Engine) -> Lines:
 
 def persistence(engine: Engine) -> Lines:
     """What is on disk."""
-    file = engine.snapshot
-    yield "loading", 0
+    file, loading = engine.snapshot, engine.loading
+    yield "loading", int(loading is not None)
     yield "async_loading", 0
     yield "rdb_changes_since_last_save", file.changes
     yield "rdb_bgsave_in_progress", 0
@@ -183,6 +183,13 @@ def persistence(engine: Engine) -> Lines:
     yield "aof_last_bgrewrite_status", "ok"
     yield "aof_last_write_status", "ok"
     yield "aof_last_cow_size", 0
+    if loading is not None:
+        yield "loading_start_time", int(loading.started_s)
+        yield "loading_total_bytes", loading.total_bytes
+        yield "loading_rdb_used_mem", 0
+        yield "loading_loaded_bytes", loading.loaded_bytes
+        yield "loading_loaded_perc", f"{loading.percent:.2f}"
+        yield "loading_eta_seconds", int(loading.left_s)
 
 
 def stats(engine: Engine) -> Lines:

@@ -201,7 +201,10 @@ def shutdown(client: Client, words: Args) -> Any:
         # Clients are told at once, so that there is never a shutdown that waits.
         raise NoShutdown
     logs.notice("Shutdown requested", client=client.id, address=client.address)
-    if b"SAVE" in options and not client.engine.snapshot.save() and b"FORCE" not in options:
+    engine = client.engine
+    # While it loads, what is there is only a part of the snapshot.
+    saved = b"SAVE" not in options or engine.loading is not None or engine.snapshot.save()
+    if not saved and b"FORCE" not in options:
         raise CannotSave
     raise Shutdown(
         save=b"SAVE" in options or None,

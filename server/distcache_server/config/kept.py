@@ -83,9 +83,6 @@ class Persistence(Kept):
     key_load_delay = Integer(
         0, _INT_MIN, INT_MAX, "Microseconds to wait while loading, for tests.", hidden=True
     )
-    loading_process_events_interval_bytes = Memory(
-        2 << 20, 1024, INT_MAX, "How often clients are served while loading.", hidden=True
-    )
     sanitize_dump_payload = Enum(
         "no", ("no", "yes", "clients"), "Check the whole of a serialized value before use."
     )

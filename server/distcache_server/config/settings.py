@@ -206,6 +206,13 @@ class Snapshots(Section):
     rdbchecksum = Boolean(
         True, "Put a checksum at the end of snapshots, and check it.", runtime=False
     )
+    loading_process_events_interval_bytes = Memory(
+        2 << 20,
+        1024,
+        INT_MAX,
+        "Clients are served again after so much was loaded, or earlier.",
+        hidden=True,
+    )
     rdb_version = Integer(
         11,
         10,
