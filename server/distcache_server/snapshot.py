@@ -160,7 +160,7 @@ def install(
     frequency: int | None = None,
 ) -> None:
     """Put a value where no key is.  Then ``changed``, where anybody is to know."""
-    keyspace.put(key, value)
+    keyspace.replace(key, value)
     if deadline_ms is not None:
         keyspace.expire_at(key, deadline_ms)
     ledger = keyspace.ledger
@@ -215,8 +215,10 @@ class Loader:
             if deadline is not None and deadline <= oldest:
                 self.expired += 1
                 continue
-            if key in keyspace.values and not self.merge:
-                raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
+            if key in keyspace.values:
+                if not self.merge:
+                    raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
+                keyspace.remove(key)
             if kind != rdb.STRING:
                 value = value_of(kind, value, keyspace.limits)
             install(keyspace, key, value, deadline, idle_s, frequency)
