@@ -33,8 +33,10 @@ DELETED, SAME_FIELDS = 1, 2
 """Flags of an entry."""
 NODE_ENTRIES, NODE_BYTES = 100, 4096
 """A node takes no more than this."""
-LARGEST = UNREAD = 2**64 - 1
-"""The largest number in an id; and how it is written that nobody knows how much a group has read."""
+LARGEST = 2**64 - 1
+"""The largest number in an id."""
+UNREAD = LARGEST
+"""How it is written that nobody knows how much a group has read."""
 NEVER = -1
 
 _id = Struct(">QQ")
