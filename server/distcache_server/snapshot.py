@@ -6,7 +6,6 @@ the keys decides when and in which order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
@@ -228,12 +227,12 @@ class Loader:
         return rdb.BadRdb(reason, self.decoder.offset)
 
 
-def aux(redis_version: str, used_memory: int) -> dict[bytes, bytes]:
+def aux(redis_version: str, now_s: int, used_memory: int) -> dict[bytes, bytes]:
     """What a snapshot tells about where it comes from, in the words of Redis."""
     return {
         b"redis-ver": redis_version.encode(),
         b"redis-bits": b"64",
-        b"ctime": b"%d" % time.time(),
+        b"ctime": b"%d" % now_s,
         b"used-mem": b"%d" % used_memory,
         b"aof-base": b"0",
     }

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from distcache_replication import rdb
 
-from distcache_server import logs, snapshot
+from distcache_server import logs, memory, snapshot
 from distcache_server.config import Config
 from distcache_server.keyspace import Keyspace
 
@@ -80,9 +80,9 @@ class SnapshotFile:
 
     # Writing
 
-    def blocks(self, used_memory: int = 0) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[bytes]:
         """The snapshot of what is there now, in blocks."""
-        aux = snapshot.aux(self.redis_version, used_memory)
+        aux = snapshot.aux(self.redis_version, int(time.time()), memory.resident())
         pieces = snapshot.pieces(self.databases, self.style, aux)
         return rdb.sealed(pieces, self.config.rdbchecksum)
 
