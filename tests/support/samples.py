@@ -1,7 +1,8 @@
 """Values of every type and encoding, and the commands that make them anywhere.
 
 ``python -m tests.support.samples host:port`` makes them in a server, with the other things that a
-snapshot can hold; that is where tests/data/*.rdb come from: redis-server 7.0.15, then SAVE.
+snapshot can hold; that is where tests/data/redis-*.rdb come from: redis-server 6.2.14 or 7.0.15,
+then SAVE.
 """
 
 from __future__ import annotations
