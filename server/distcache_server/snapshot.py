@@ -48,7 +48,7 @@ def _of_set(value: Set, _: Limits, style: rdb.Style) -> rdb.Form:
 
 
 def _of_sorted_set(value: SortedSet, _: Limits, style: rdb.Style) -> rdb.Form:
-    # Redis reads a large one faster from the end, and so do we not mind.
+    # Redis reads a large one faster from the end; here it makes no difference.
     items = value.items((0, len(value))) if value.packed else _from_the_end(value)
     return rdb.of_zset(items, len(value), value.packed, style)
 
@@ -115,7 +115,7 @@ def value_of(kind: int, value: Any, limits: Limits) -> Any:
     """What the keyspace keeps for a plain value; Unsupported where there is no such type."""
     make = MAKERS.get(kind)
     if make is None:
-        raise rdb.Unsupported("The value is a stream, which is not supported")
+        raise rdb.Unsupported("streams are not supported")
     return make(value, limits)
 
 
@@ -219,7 +219,10 @@ class Loader:
                     raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
                 keyspace.remove(key)
             if kind != rdb.STRING:
-                value = value_of(kind, value, keyspace.limits)
+                try:
+                    value = value_of(kind, value, keyspace.limits)
+                except rdb.Unsupported as error:
+                    raise self._bad(f"The key {key[:100]!r}: {error.reason}") from None
             install(keyspace, key, value, deadline, idle_s, frequency)
             self.loaded += 1
 

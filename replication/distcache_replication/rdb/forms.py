@@ -111,7 +111,7 @@ def _members(members: Iterable[bytes], count: int, compress: bool) -> Iterator[b
 
 
 def of_zset(items: Iterable[Item], count: int, packed: bool, style: Style) -> Form:
-    """A sorted set of so many members, lowest score first."""
+    """A sorted set of so many members; a packed one has them in order, lowest score first."""
     if not packed:
         return Form(TYPE_ZSET_2, _scored(items, count, style.compress))
     words: list[bytes] = []

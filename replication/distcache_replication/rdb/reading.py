@@ -19,9 +19,10 @@ from distcache_replication.rdb.values import STRING, TYPE_STRING, Value, read_va
 MAGIC = b"REDIS"
 HEADER = 9
 CHECKSUM = 8
-MOST_AUX = 100
 READ = range(5, 13)
 """Versions that can be read; 12 is that of Redis 7.4."""
+MOST_AUX = 100
+"""Fields about the snapshot itself that are kept."""
 
 SLOT_INFO, FUNCTION_2, FUNCTION_PRE_GA, MODULE_AUX = range(244, 248)
 IDLE, FREQUENCY, AUX, RESIZE, EXPIRES_MS, EXPIRES, SELECT, EOF = range(248, 256)
