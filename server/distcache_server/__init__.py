@@ -9,5 +9,6 @@
 from distcache_server.config import Config, ConfigError
 from distcache_server.daemon import Server, serve
 from distcache_server.listeners import CannotListen
+from distcache_server.snapshot_file import CannotLoad
 
-__all__ = ["CannotListen", "Config", "ConfigError", "Server", "serve"]
+__all__ = ["CannotListen", "CannotLoad", "Config", "ConfigError", "Server", "serve"]

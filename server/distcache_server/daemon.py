@@ -21,6 +21,7 @@ from distcache_server.errors import ShuttingDown
 from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 from distcache_server.listeners import Listener, Place
+from distcache_server.snapshot_file import CannotLoad
 
 SWEEP_S = 0.03
 """Between two looks for keys that are due, when there was nothing left to do."""
@@ -34,12 +35,17 @@ class Server:
     """A server in the running event loop: ``async with Server(config) as server: ...``.
 
     ``server.port`` is the TCP port, also where the configuration leaves the choice to the system
-    (``any_port``); ``server.stopped`` is set when a client sent SHUTDOWN.  Raises CannotListen.
+    (``any_port``); ``server.stopped`` is set when a client sent SHUTDOWN.  It begins with the keys
+    of the snapshot on disk, if there is one, unless ``load`` is off.  Raises CannotListen,
+    CannotLoad.
     """
 
-    def __init__(self, config: Config | None = None, *, any_port: bool = False) -> None:
+    def __init__(
+        self, config: Config | None = None, *, any_port: bool = False, load: bool = True
+    ) -> None:
         self.config = config or Config()
         self.any_port = any_port
+        self.load = load
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.config, self._call_later)
         dispatch.install(self.engine)
@@ -62,7 +68,7 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except listeners.CannotListen:
+        except (listeners.CannotListen, CannotLoad):
             await self.stop()
             raise
         return self
@@ -89,7 +95,23 @@ class Server:
         ):
             config.on_change(_or_refuse(move, refusal), *names)
         config.on_change(self._allow_clients, "maxclients")
+        if self.load:
+            await self._load()
         self._work = self.loop.create_task(self._run())
+
+    async def _load(self) -> None:
+        """Load the snapshot; clients are answered meanwhile, most of them that it is not done."""
+        engine = self.engine
+        for progress in engine.snapshot.load():
+            if engine.loading is None:
+                engine.loading = progress
+                engine.rebuild()
+            await asyncio.sleep(0)
+            if self.stopped.is_set():
+                return  # to stop at once, and to show nobody a part of the keys
+        if engine.loading is not None:
+            engine.loading = None
+            engine.rebuild()
 
     @property
     def port(self) -> int:
@@ -144,10 +166,13 @@ class Server:
 
         if self._leave_requests is not None:
             self._leave_requests()
-        endpoints = Endpoints(self.engine, ready=lambda: not self.stopped.is_set())
+        endpoints = Endpoints(self.engine, ready=self._is_ready)
         self._leave_requests = endpoints.close
         logs.notice("Serving metrics", at=listeners.shown(sock))
         return await self.loop.create_server(lambda: Request(endpoints), sock=sock)
+
+    def _is_ready(self) -> bool:
+        return not self.stopped.is_set() and self.engine.loading is None
 
     async def _run(self) -> None:
         """Everything that goes on besides commands, until it is cancelled."""
@@ -216,7 +241,8 @@ async def serve(
     """Run a server in this event loop: ``async with serve() as server: ... server.port``.
 
     ``port`` 0 takes a free one.  ``settings`` are directives of redis.conf, with ``_`` for ``-``:
-    ``serve(maxmemory="100mb", appendonly="no")``.  Raises ConfigError, CannotListen.
+    ``serve(maxmemory="100mb", appendonly="no")``.  A snapshot is loaded where ``dir`` or
+    ``dbfilename`` says which.  Raises ConfigError, CannotListen, CannotLoad.
     """
     config = Config()
     words = ["--port", str(port), "--bind", host]
@@ -226,7 +252,8 @@ async def serve(
         words += [f"--{name.replace('_', '-')}", str(value)]
     config.load_arguments(words)
     config.check()
-    async with Server(config, any_port=not port) as server:
+    load = not {"dir", "dbfilename"}.isdisjoint(settings)
+    async with Server(config, any_port=not port, load=load) as server:
         yield server
 
 
@@ -263,6 +290,9 @@ async def _serve(config: Config) -> int:
         await server.__aenter__()
     except listeners.CannotListen as error:
         logs.warning("Cannot listen", reason=str(error))
+        return 1
+    except CannotLoad as error:
+        logs.warning("Cannot load the snapshot", reason=str(error))
         return 1
     logs.running(server.port, config.dir, config.unixsocket)
     logs.ready(server.addresses, config.unixsocket)

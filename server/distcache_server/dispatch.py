@@ -22,6 +22,7 @@ from distcache_server.errors import (
     NotInThisContext,
     NotWhileMonitoring,
     OutOfMemory,
+    StillLoading,
 )
 from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
 from distcache_server.monitoring import show
@@ -169,6 +170,10 @@ def refuse_subscribed(_: Client, words: Args) -> Any:
     raise NotInThisContext(words[0].lower())
 
 
+def refuse_loading(_: Client, __: Args) -> Any:
+    raise StillLoading
+
+
 def refuse_monitor(_: Client, __: Args) -> Any:
     raise NotWhileMonitoring
 
@@ -198,6 +203,7 @@ def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     queueing = within_memory(engine, queue) if engine.evictor.active else queue
     rows = _rows(engine)
+    loading = engine.loading is not None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
     # What is only refused or queued does not count as called.
@@ -222,6 +228,9 @@ def build(engine: Engine) -> dict[str, Table]:
                     entry.run = None
                 else:
                     entry.alike = _is_alike(command)
+            if loading and not command.bits & LOADS and refuse is not refuse_unauthenticated:
+                entry = Entry(command, refuse_loading, uncounted)
+                entry.counts, entry.run = False, None
             for key in command.keys_in_table:
                 entries[key] = entry
         for old, new in engine.config.rename_command:
@@ -242,6 +251,7 @@ def build(engine: Engine) -> dict[str, Table]:
 READS, DENIES, UNPAUSABLE = int(Flag.READONLY), int(Flag.DENYOOM), int(Flag.UNPAUSABLE)
 WRITES, PAUSABLE = int(Flag.WRITE), int(MAY_WRITE)
 NO_AUTH, NO_MULTI = int(Flag.NO_AUTH), int(Flag.NO_MULTI)
+LOADS = int(Flag.LOADING)
 INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
 UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
 USES_KEYS = int(MAY_WRITE | Flag.READONLY)

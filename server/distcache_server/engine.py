@@ -18,6 +18,7 @@ from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag
+from distcache_server.snapshot_file import Progress, SnapshotFile
 from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ class Engine:
         """Commands that take longer are looked at: slow log, latency, size of the reply."""
         self.latency = Latency()
         self.evictor = Evictor(self.databases, self.clients, config, self.counters, self.latency)
+        self.snapshot = SnapshotFile(config, self.databases, REDIS_VERSION)
+        self.loading: Progress | None = None
+        """Set while the keys are loaded, when few commands are answered."""
         self.groups = Groups()
         """Counts reads by ``key-groups``."""
         self.tables: dict[str, Table] = {}

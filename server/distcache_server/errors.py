@@ -457,6 +457,49 @@ class NoPersistence(CommandError):
     text = b"ERR nothing is kept on disk that could be loaded"
 
 
+class BadReloadOption(CommandError):
+    text = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
+
+
+class ReloadFailed(CommandError):
+    text = b"ERR Error trying to load the RDB dump, check server logs."
+
+
+# Snapshots
+
+
+class StillLoading(CommandError):
+    text = b"LOADING Redis is loading the dataset in memory"
+
+
+class SaveFailed(CommandError):
+    text = b"ERR"
+
+
+class BusyKey(CommandError):
+    text = b"BUSYKEY Target key name already exists."
+
+
+class DamagedPayload(CommandError):
+    text = b"ERR DUMP payload version or checksum are wrong"
+
+
+class BadPayload(CommandError):
+    text = b"ERR Bad data format"
+
+
+class BadTimeToLive(CommandError):
+    text = b"ERR Invalid TTL value, must be >= 0"
+
+
+class BadIdleTime(CommandError):
+    text = b"ERR Invalid IDLETIME value, must be >= 0"
+
+
+class BadFrequency(CommandError):
+    text = b"ERR Invalid FREQ value, must be >= 0 and <= 255"
+
+
 # SLOWLOG, COMMAND, LATENCY, ACL
 
 

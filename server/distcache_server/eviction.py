@@ -73,6 +73,13 @@ class Policy:
         """How much the key is used, from 0 to 255, as far as is known (OBJECT FREQ)."""
         return 0
 
+    def recorded(self, key: bytes, now_ms: int) -> tuple[int | None, int | None]:
+        """What a snapshot keeps of the key's use: seconds idle, or how much it is used."""
+        return None, None
+
+    def recall(self, key: bytes, idle_s: int | None, frequency: int | None, now_ms: int) -> None:
+        """Take what ``recorded`` gave, as far as it means something here."""
+
 
 class Soonest(Policy):
     """The key whose deadline comes first (ttl)."""
@@ -130,6 +137,13 @@ class Recency(Policy):
     def idle_seconds(self, key: bytes, now_ms: int) -> int:
         used = self.used.get(key)
         return 0 if used is None else max(now_ms - (used << TICK), 0) // 1000
+
+    def recorded(self, key: bytes, now_ms: int) -> tuple[int | None, int | None]:
+        return self.idle_seconds(key, now_ms), None
+
+    def recall(self, key: bytes, idle_s: int | None, frequency: int | None, now_ms: int) -> None:
+        if idle_s is not None:
+            self.used[key] = max(now_ms - idle_s * 1000, 0) >> TICK
 
 
 class Frequency(Policy):
@@ -191,6 +205,13 @@ class Frequency(Policy):
     def frequency(self, key: bytes, now_ms: int) -> int:
         number = self.used.get(key)
         return 0 if number is None else self._count(number, now_ms)
+
+    def recorded(self, key: bytes, now_ms: int) -> tuple[int | None, int | None]:
+        return None, self.frequency(key, now_ms)
+
+    def recall(self, key: bytes, idle_s: int | None, frequency: int | None, now_ms: int) -> None:
+        if frequency is not None:
+            self.used[key] = self._number(frequency, now_ms)
 
 
 POLICIES: dict[str, type[Policy]] = {

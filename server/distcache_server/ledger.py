@@ -150,6 +150,17 @@ class Ledger:
         """How much the key is used, from 0 to 255; 0 where the policy does not care."""
         return 0 if self.policy is None else self.policy.frequency(key, now_ms)
 
+    # What a snapshot keeps
+
+    def recorded(self, key: bytes, now_ms: int) -> tuple[int | None, int | None]:
+        """The seconds that the key was not used, or how much it is used, where that is known."""
+        return (None, None) if self.policy is None else self.policy.recorded(key, now_ms)
+
+    def recall(self, key: bytes, idle_s: int | None, frequency: int | None, now_ms: int) -> None:
+        """Take what ``recorded`` gave, here or elsewhere."""
+        if self.policy is not None:
+            self.policy.recall(key, idle_s, frequency, now_ms)
+
     # What it does with that
 
     def _add(self, size: int) -> None:

@@ -12,6 +12,7 @@ from distcache_server.errors import (
     NotInThisContext,
     NotWhileMonitoring,
     OutOfMemory,
+    StillLoading,
     UnknownCommand,
     UnknownSubcommand,
     WrongArity,
@@ -32,6 +33,7 @@ REFUSALS = (
     NotWhileMonitoring,
     NotAllowedInMulti,
     DebugNotAllowed,
+    StillLoading,
 )
 """Errors that keep a command from running at all."""
 

@@ -41,8 +41,8 @@ LEFT_OUT = {
     "sort": "see sorts()",
     "sort_ro": "see sorts()",
     "keys": "see OTHERS",
-    "dump": "bytes of another version",
-    "restore": "bytes of another version",
+    "dump": "bytes of another version: see exchange",
+    "restore": "see exchange",
     "migrate": "needs another server",
 }
 NEWER_WORDS = {b"WITHSCORE", b"NOVALUES", b"NOSCORES"}

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from distcache_server import digest, logs, usage
+from distcache_server import digest, logs, snapshot, usage
 from distcache_server.arguments import Args, integer
 from distcache_server.config import permits
 from distcache_server.config.kinds import memory
 from distcache_server.errors import (
     BadDebugThreshold,
     BadDebugType,
+    BadReloadOption,
     DebugNotAllowed,
     NoPersistence,
     NoSuchDatabase,
@@ -26,6 +27,9 @@ from distcache_server.errors import (
     NotAllowedInResp2,
     NotATable,
     NotPositive,
+    ReloadFailed,
+    SaveFailed,
+    StillLoading,
     UnknownSubcommandOrArity,
     Verbatim,
 )
@@ -43,6 +47,7 @@ from distcache_server.reply import (
     VerbatimString,
     Wire,
 )
+from distcache_server.snapshot_file import CannotLoad
 from distcache_server.types.list import List
 from distcache_server.types.names import encoding_of
 from distcache_server.types.table import Table
@@ -116,15 +121,12 @@ def value_at(client: Client, key: bytes) -> Value:
     return value
 
 
-def serialized_length(value: Value) -> int:
-    """About how long the value is in a snapshot."""
-    if isinstance(value, bytes) or not hasattr(value, "__iter__"):
-        return len(value) + 1
-    parts: Iterable[Any] = value.items() if hasattr(value, "items") else value
-    return 1 + sum(
-        sum(len(part) + 1 for part in entry) if isinstance(entry, tuple) else len(entry) + 1
-        for entry in parts
-    )
+def serialized_length(client: Client, value: Value, compress: bool) -> int:
+    """How long the value is in a snapshot."""
+    style = client.engine.snapshot.style
+    if not compress:
+        style = style._replace(compress=False)
+    return sum(map(len, snapshot.form_of(value, client.keyspace.limits, style).body))
 
 
 def quicklist_facts(client: Client, value: List) -> Iterable[str]:
@@ -135,7 +137,7 @@ def quicklist_facts(client: Client, value: List) -> Iterable[str]:
         f"ql_avg_node:{len(value) / nodes:.2f}",
         f"ql_listpack_max:{config.list_max_listpack_size}",
         f"ql_compressed:{int(config.list_compress_depth != 0)}",
-        f"ql_uncompressed_size:{serialized_length(value)}",
+        f"ql_uncompressed_size:{serialized_length(client, value, compress=False)}",
     )
 
 
@@ -151,7 +153,7 @@ def object_(client: Client, words: Args) -> Status:
         f"Value at:{id(value):#x}",
         "refcount:1",
         f"encoding:{encoding_of(value).decode()}",
-        f"serializedlength:{serialized_length(value)}",
+        f"serializedlength:{serialized_length(client, value, compress=True)}",
         f"lru:{(keyspace.now_ms - idle_ms) // 1000 & 0xFFFFFF}",
         f"lru_seconds_idle:{idle_ms // 1000}",
         *(quicklist_facts(client, value) if isinstance(value, List) and not value.packed else ()),
@@ -326,9 +328,27 @@ def accepted(_: Client, __: Args) -> Any:
 
 
 @action("RELOAD [option [option ...]]")
+def reload(client: Client, words: Args) -> Any:
+    """Saves the snapshot (not with NOSAVE) and loads it again, into empty databases (NOFLUSH)."""
+    options = {word.upper() for word in words[2:]}
+    if options - {b"NOSAVE", b"NOFLUSH", b"MERGE"}:
+        raise BadReloadOption
+    if client.engine.loading is not None:
+        raise StillLoading
+    file = client.engine.snapshot
+    if b"NOSAVE" not in options and not file.save():
+        raise SaveFailed
+    try:
+        file.reload(keep=b"NOFLUSH" in options, merge=b"MERGE" in options)
+    except CannotLoad as error:
+        logs.warning("Cannot load the snapshot", reason=str(error))
+        raise ReloadFailed from None
+    return OK
+
+
 @action("LOADAOF")
-def reload(_: Client, __: Args) -> Any:
-    """Refused, since nothing is on disk."""
+def load_aof(_: Client, __: Args) -> Any:
+    """Refused, since there is no log on disk."""
     raise NoPersistence
 
 

@@ -161,17 +161,20 @@ def memory_(engine: Engine) -> Lines:
 
 
 def persistence(engine: Engine) -> Lines:
-    """What is on disk: nothing."""
-    yield "loading", 0
+    """What is on disk."""
+    file, loading = engine.snapshot, engine.loading
+    yield "loading", int(loading is not None)
     yield "async_loading", 0
-    yield "rdb_changes_since_last_save", engine.total_changes()
+    yield "rdb_changes_since_last_save", file.changes
     yield "rdb_bgsave_in_progress", 0
-    yield "rdb_last_save_time", engine.started_ms // 1000
+    yield "rdb_last_save_time", file.saved_s
     yield "rdb_last_bgsave_status", "ok"
     yield "rdb_last_bgsave_time_sec", -1
     yield "rdb_current_bgsave_time_sec", -1
-    yield "rdb_saves", 0
+    yield "rdb_saves", file.saves
     yield "rdb_last_cow_size", 0
+    yield "rdb_last_load_keys_expired", file.loaded_expired
+    yield "rdb_last_load_keys_loaded", file.loaded_keys
     yield "aof_enabled", 0
     yield "aof_rewrite_in_progress", 0
     yield "aof_rewrite_scheduled", 0
@@ -180,6 +183,13 @@ def persistence(engine: Engine) -> Lines:
     yield "aof_last_bgrewrite_status", "ok"
     yield "aof_last_write_status", "ok"
     yield "aof_last_cow_size", 0
+    if loading is not None:
+        yield "loading_start_time", int(loading.started_s)
+        yield "loading_total_bytes", loading.total_bytes
+        yield "loading_rdb_used_mem", 0
+        yield "loading_loaded_bytes", loading.loaded_bytes
+        yield "loading_loaded_perc", f"{loading.percent:.2f}"
+        yield "loading_eta_seconds", int(loading.left_s)
 
 
 def stats(engine: Engine) -> Lines:

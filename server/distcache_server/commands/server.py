@@ -136,18 +136,6 @@ def time(_: Client, __: Args) -> list[bytes]:
     return [b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000)]
 
 
-@command(
-    "LASTSAVE",
-    LOADING | STALE | FAST,
-    since="1.0.0",
-    acl="admin dangerous",
-    tips="nondeterministic_output",
-)
-def lastsave(client: Client, _: Args) -> int:
-    """Returns the Unix time of the last snapshot, or of the start where there is none."""
-    return client.engine.started_ms // 1000
-
-
 # Replication
 
 
@@ -212,10 +200,12 @@ def shutdown(client: Client, words: Args) -> Any:
     if b"ABORT" in options:
         # Clients are told at once, so that there is never a shutdown that waits.
         raise NoShutdown
-    if b"SAVE" in options and b"FORCE" not in options:
-        logs.warning("Not shutting down: there is no snapshot to save to", client=client.id)
-        raise CannotSave
     logs.notice("Shutdown requested", client=client.id, address=client.address)
+    engine = client.engine
+    # While it loads, what is there is only a part of the snapshot.
+    saved = b"SAVE" not in options or engine.loading is not None or engine.snapshot.save()
+    if not saved and b"FORCE" not in options:
+        raise CannotSave
     raise Shutdown(
         save=b"SAVE" in options or None,
         now=b"NOW" in options,

@@ -41,11 +41,6 @@ def _title_template(template: str) -> None:
         raise ConfigError("template format is invalid or contains unknown variables")
 
 
-def _snapshot_name(name: str) -> None:
-    if "/" in name or "\\" in name:
-        raise ConfigError("dbfilename can't be a path, just a filename")
-
-
 def _log_name(name: str) -> None:
     if not name:
         raise ConfigError("appendfilename can't be empty")
@@ -80,11 +75,6 @@ class Persistence(Kept):
     """Persistence."""
 
     save = SavePoints("When snapshots are written.")
-    dbfilename = String(
-        "dump.rdb", "The file of the snapshot.", protected=True, valid=_snapshot_name
-    )
-    rdbcompression = Boolean(True, "Compress strings in snapshots.")
-    rdbchecksum = Boolean(True, "Put a checksum at the end of snapshots.", runtime=False)
     rdb_del_sync_files = Boolean(False, "Delete snapshots that replication left behind.")
     rdb_save_incremental_fsync = Boolean(True, "Flush a snapshot to the disk as it is written.")
     rdb_key_save_delay = Integer(
@@ -92,9 +82,6 @@ class Persistence(Kept):
     )
     key_load_delay = Integer(
         0, _INT_MIN, INT_MAX, "Microseconds to wait while loading, for tests.", hidden=True
-    )
-    loading_process_events_interval_bytes = Memory(
-        2 << 20, 1024, INT_MAX, "How often clients are served while loading.", hidden=True
     )
     sanitize_dump_payload = Enum(
         "no", ("no", "yes", "clients"), "Check the whole of a serialized value before use."

@@ -67,6 +67,11 @@ def _no_users(aclfile: str) -> None:
         raise ConfigError("users and rules are not supported, so that an ACL file has no effect")
 
 
+def _snapshot_name(name: str) -> None:
+    if "/" in name or "\\" in name:
+        raise ConfigError("dbfilename can't be a path, just a filename")
+
+
 class DefaultUser(Lines):
     """The line that CONFIG REWRITE of Redis writes for a default user who may do everything."""
 
@@ -185,6 +190,35 @@ class Security(Section):
     )
     rename_command = Lines(
         2, 2, "old and new name", "Give a command another name, or with an empty one, none at all."
+    )
+
+
+class Snapshots(Section):
+    """Snapshots: the file that SAVE writes and that is loaded at the start."""
+
+    dbfilename = String(
+        "dump.rdb",
+        "The file of the snapshot, in the working directory.",
+        protected=True,
+        valid=_snapshot_name,
+    )
+    rdbcompression = Boolean(True, "Compress strings in snapshots and in what DUMP returns.")
+    rdbchecksum = Boolean(
+        True, "Put a checksum at the end of snapshots, and check it.", runtime=False
+    )
+    loading_process_events_interval_bytes = Memory(
+        2 << 20,
+        1024,
+        INT_MAX,
+        "Clients are served again after so much was loaded, or earlier.",
+        hidden=True,
+    )
+    rdb_version = Integer(
+        11,
+        10,
+        11,
+        "The version of the format of snapshots and of DUMP: 11 for Redis 7.2 and later,"
+        " 10 for Redis 7.0 too.",
     )
 
 
@@ -318,6 +352,7 @@ class Config(
     Process,
     Network,
     Security,
+    Snapshots,
     Limits,
     Keys,
     Observation,

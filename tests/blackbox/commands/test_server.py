@@ -1,7 +1,6 @@
 """Databases, time, roles, MONITOR, SHUTDOWN, and the small commands of the server group."""
 
 import re
-import signal
 import time
 
 import pytest
@@ -127,10 +126,6 @@ def test_time(ask: Ask) -> None:
     assert abs(int(seconds) - time.time()) < 60
     assert 0 <= int(micros) < 1_000_000
     assert ask("TIME", "x") == b"ERR wrong number of arguments for 'time' command"
-
-
-def test_lastsave(ask: Ask) -> None:
-    assert 0 < ask("LASTSAVE") <= time.time() + 1
 
 
 # Replication
@@ -276,15 +271,6 @@ def test_shutdown_refused(ask: Ask) -> None:
         assert ask("SHUTDOWN", *words) == b"ERR syntax error"
     ask("MULTI")
     assert ask("SHUTDOWN") == b"ERR Command not allowed inside a transaction"
-
-
-@pytest.mark.ours("there is nothing to save to yet")
-def test_shutdown_with_a_snapshot(start_server: StartServer) -> None:
-    server = start_server()
-    with server.wire() as wire:
-        assert wire.call("SHUTDOWN", "SAVE") == b"ERR Errors trying to SHUTDOWN. Check logs."
-        assert wire.call("PING") == b"PONG"
-        assert server.stop(signal.SIGTERM) == 0
 
 
 # Modules, users, functions, pictures

@@ -1,0 +1,104 @@
+"""Loading a snapshot at the start, while clients are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from distcache_replication import rdb
+from distcache_server import CannotLoad, Config, Server, serve
+from distcache_server.snapshot_file import SnapshotFile
+
+from tests.support.direct import Direct
+
+REFUSED = b"-LOADING Redis is loading the dataset in memory\r\n"
+
+
+def snapshot_of(folder: Path, keys: int) -> None:
+    pieces = [rdb.header(11, {}), rdb.select(0, keys, 0)]
+    pieces += [rdb.plain_entry(b"key:%d" % number, b"x" * 500, False) for number in range(keys)]
+    (folder / "dump.rdb").write_bytes(b"".join(rdb.sealed(pieces)))
+
+
+class Talk:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def __call__(self, line: str) -> bytes:
+        self.writer.write(line.encode() + b"\r\n")
+        reply = await self.reader.readline()
+        if reply.startswith(b"$") and reply != b"$-1\r\n":
+            reply = await self.reader.readexactly(int(reply[1:]) + 2)
+        return reply
+
+
+async def slowly_starting(folder: Path) -> tuple[Server, asyncio.Task[Server], Talk]:
+    """A server that loads in so many steps that a client has its turn more than once."""
+    config = Config()
+    step = ("--loading-process-events-interval-bytes", "1024")
+    config.load_arguments(["--dir", str(folder), "--bind", "127.0.0.1", "--port", "0", *step])
+    server = Server(config, any_port=True)
+    starting = asyncio.create_task(server.__aenter__())
+    while not server.port:  # noqa: ASYNC110 -- one turn of the loop, no time
+        await asyncio.sleep(0)
+    talk = Talk(*await asyncio.open_connection("127.0.0.1", server.port))
+    return server, starting, talk
+
+
+async def test_clients_are_told_while_it_loads(tmp_path: Path) -> None:
+    snapshot_of(tmp_path, 4000)
+    server, starting, talk = await slowly_starting(tmp_path)
+    assert await talk("GET key:0") == REFUSED
+    assert await talk("PING") == REFUSED
+    assert await talk("MULTI") == b"+OK\r\n"
+    assert await talk("SET key value") == REFUSED
+    assert (await talk("EXEC")).startswith(b"-EXECABORT")
+    facts = await talk("INFO persistence")
+    assert b"loading:1\r\n" in facts
+    assert b"loading_total_bytes:%d\r\n" % (tmp_path / "dump.rdb").stat().st_size in facts
+    assert not starting.done()
+    await starting
+    assert await talk("GET key:3999") == b"x" * 500 + b"\r\n"
+    facts = await talk("INFO persistence")
+    assert b"loading:0\r\n" in facts
+    assert b"loading_total_bytes" not in facts
+    await server.stop()
+
+
+async def test_a_shutdown_while_it_loads_leaves_the_file(tmp_path: Path) -> None:
+    snapshot_of(tmp_path, 4000)
+    before = (tmp_path / "dump.rdb").read_bytes()
+    server, starting, talk = await slowly_starting(tmp_path)
+    talk.writer.write(b"SHUTDOWN SAVE\r\n")
+    await starting
+    assert server.stopped.is_set()
+    assert len(server.engine.databases[0]) < 4000
+    await server.stop()
+    assert (tmp_path / "dump.rdb").read_bytes() == before
+
+
+async def test_a_snapshot_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "dump.rdb").write_bytes(b"REDIS0011\xfe")
+    with pytest.raises(CannotLoad, match=r"dump\.rdb: .*at offset 9"):
+        async with serve(dir=str(tmp_path)):
+            pass
+
+
+async def test_embedded_servers_load_what_they_are_told_to(tmp_path: Path) -> None:
+    snapshot_of(tmp_path, 10)
+    async with serve(dir=str(tmp_path)) as server:
+        assert len(server.engine.databases[0]) == 10
+    async with serve(dir=str(tmp_path), dbfilename="other.rdb") as server:
+        assert len(server.engine.databases[0]) == 0
+
+
+def test_progress(tmp_path: Path) -> None:
+    snapshot_of(tmp_path, 1000)
+    direct = Direct("--dir", str(tmp_path))
+    file: SnapshotFile = direct.engine.snapshot
+    seen = [progress.percent for progress in file.load()]
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, 100)
+    assert file.loaded_keys == 1000
+    assert direct("GET", "key:7").endswith(b"x" * 500 + b"\r\n")
