@@ -11,6 +11,7 @@ import pytest
 from tests.support import Process, StartServer, Wire
 from tests.support.samples import SAMPLES, commands
 from tests.support.servers import OURS, redis_server
+from tests.support.waiting import eventually
 
 GOLDEN = Path(__file__).parents[1] / "data" / "redis-7.0.rdb"
 
@@ -108,7 +109,7 @@ def test_a_shutdown_that_saves(start_server: StartServer) -> None:
     second = Process(OURS, (), server.folder)
     try:
         with second.wire() as wire:
-            assert wire.call("GET", "key") == b"value"
+            eventually(lambda: wire.call("GET", "key") == b"value")
     finally:
         second.kill()
 
