@@ -70,8 +70,8 @@ class Directory:
         """The history of the last file that tells one."""
         self.offset = 0
         """Where the files end, in that history."""
-        self._begun = False
-        """An increment has been read."""
+        self._known = False
+        """``offset`` is where the next increment must begin."""
         self.checked = 0
         """Up to where the history is really ours: Redis may have written what comes behind."""
 
@@ -109,10 +109,14 @@ class Directory:
                 reason = f"the increment {one + 1} is missing between {one} and {other}"
                 raise Refused(self._manifest_path, None, reason, RESTORE)
         for file in self.manifest.files:
+            path = self.path(file.name)
             if file.name not in names:
-                raise Refused(
-                    self.path(file.name), None, "the manifest names it, but it is missing", RESTORE
-                )
+                raise Refused(path, None, "the manifest names it, but it is missing", RESTORE)
+            if file.size is not None and (size := self.files.size(path)) != file.size:
+                raise Refused(path, size, f"it should have {file.size} bytes", RESTORE)
+        base = self.manifest.base
+        self._known = base is None or base.offset is not None
+        self.offset = self.checked = (base.offset if base else None) or 0
 
     @property
     def size(self) -> int:
@@ -128,19 +132,14 @@ class Directory:
         path = self.path(file.name)
         reader = Reader(at)
         position = at
-        last: Batch | None = None
         try:
             while data := self.files.read(path, position, CHUNK):
                 position += len(data)
                 reader.feed(data)
-                for last in reader:
-                    yield last
+                yield from reader
             reader.finish()
         except Damaged as error:
             self._torn(file, error, cut_torn)
-        else:
-            if file.type == BASE and reader.start is not None and (not last or last.data):
-                raise Refused(path, reader.at, "the end of the base is missing", RESTORE)
         if file.type == INCREMENT:
             self._note(path, reader)
 
@@ -148,12 +147,11 @@ class Directory:
         """See that the file goes on where the one before it ended."""
         if reader.start is None:
             self.offset += reader.offset
-            self._begun = self._begun or reader.offset > 0
             return
-        if self._begun and reader.start != self.offset:
+        if self._known and reader.start != self.offset:
             reason = f"it begins at {reader.start} of the log, but what is before it ends at "
             raise Refused(path, 0, f"{reason}{self.offset}", RESTORE)
-        self._begun = True
+        self._known = True
         self.history, self.offset, self.checked = reader.history, reader.offset, reader.checked
 
     def _torn(self, file: File, error: Damaged, cut_torn: bool) -> None:
@@ -172,7 +170,6 @@ class Directory:
             raise Refused(path, error.at, f"{error.reason}, and it is not the last file", RESTORE)
         if not cut_torn:
             raise Refused(path, error.at, error.reason, f"set aof-load-truncated to yes; or {FIX}")
-        self.files.truncate(path, error.at)
         self.take_off(path, error.at)
 
     def take_off(self, path: str, at: int) -> None:
@@ -197,7 +194,7 @@ class Directory:
     # Writing.  All of this may raise OSError, and then the manifest is what it was.
 
     def create(self) -> tuple[File, int]:
-        """The next increment, empty, and a descriptor for it; the manifest does not know it yet."""
+        """The next increment, empty, and a descriptor for it; then `add` it."""
         self.files.make_folder(self.folder)
         number = self.manifest.next_increment
         file = File(f"{self.name}.{number}.incr.aof", number, INCREMENT)
@@ -207,20 +204,34 @@ class Directory:
         """Take an increment into the manifest."""
         self._replace(self.manifest.with_increment(file))
 
+    def begin(self) -> int:
+        """A descriptor for the increment to go on in at a start: the last one, if it is empty."""
+        for last in self.manifest.increments[-1:]:
+            if not self.files.size(self.path(last.name)):
+                return self.files.create(self.path(last.name))
+        file, descriptor = self.create()
+        try:
+            self.add(file)
+        except OSError:
+            self.files.close(descriptor)
+            raise
+        return descriptor
+
     def temporary_base(self, token: str) -> str:
         """Where a base is written before it is one."""
         return self.path(f"temp-{self.name}.{token}.base")
 
-    def rebase(self, temporary: str, snapshot: bool, manifest: Manifest, first: int) -> None:
-        """Give the log a base, written and flushed, in place of all before the increment ``first``.
+    def rebase(self, temporary: str, snapshot: bool, offset: int, *increments: File) -> None:
+        """Give the log a base, written and flushed, in place of all that there is.
 
-        ``manifest`` is ours, or one that has increments which ours does not know yet.
+        At ``offset`` the log goes on, in these increments.
         """
-        number = manifest.next_base
+        number = self.manifest.next_base
         kind = "rdb" if snapshot else "aof"
-        base = File(f"{self.name}.{number}.base.{kind}", number, BASE)
-        self.files.rename(temporary, self.path(base.name))
-        self._replace(manifest.rebased(base, first))
+        name = f"{self.name}.{number}.base.{kind}"
+        base = File(name, number, BASE, self.files.size(temporary), offset)
+        self.files.rename(temporary, self.path(name))
+        self._replace(self.manifest.rebased(base, increments))
 
     def clean_up(self) -> None:
         """Delete what a rewrite left that did not come to its end; only at a start."""

@@ -50,8 +50,12 @@ class Disk:
         self._old: list[int] = []
         """Increments before the present one that are still to be flushed and closed."""
         self._salt = 0
+        self._head = b""
+        """The first line of the present increment, until it is written."""
         self._begun = log.end
         """The offset at which the present increment begins."""
+        self._held = False
+        """The increment before the present one is still to be flushed."""
         self._flushing = False
 
     @property
@@ -78,17 +82,19 @@ class Disk:
         """Go on in a new increment, from the present end of the log.
 
         What the last one does not have, because a flush failed, is lost to it: the caller makes a
-        base that holds it.  Raises OSError, and stays where it was.
+        base that holds it.
         """
-        end, salt = self.log.end, secrets.randbits(32)
-        line = head(history, end, salt)
-        if self.files.write(descriptor, line) != len(line):
-            raise OSError("the first line of a file could not be written")
         if self._descriptor >= 0:
             self._old.append(self._descriptor)
-        self._descriptor, self._salt = descriptor, salt
-        self.offset, self.size = end, len(line)
-        self._begun = end
+        self._descriptor, self.size = descriptor, 0
+        self.offset = self._begun = self.log.end
+        self._salt = secrets.randbits(32)
+        self._head = head(history, self.offset, self._salt)
+        if self._old and not self.lost:
+            # The log on disk must have no gap, whatever the order in which files get there: so
+            # nothing goes into this one before all of the last is there for good.
+            self._held = True
+            self.commit()
 
     def recovered(self) -> None:
         """A new base holds all from before the present increment, which can be trusted."""
@@ -96,6 +102,7 @@ class Disk:
             for descriptor in self._old:
                 self.files.close(descriptor)
             self._old = []
+            self._held = False
         self.flushed = max(self.flushed, self._begun)
         self.log.advance(self.flushed)
         self.lost = False
@@ -103,18 +110,19 @@ class Disk:
         self._changed()
 
     def write(self) -> bool:
-        """Hand everything new to the kernel; False where that fails."""
-        if self.lost:
+        """Hand everything new to the kernel; False where that fails, or has to wait."""
+        if self.lost or self._held:
             return False
         offset, end = self.offset, self.log.end
         if offset == end:
             return True
         data = self.log.slice(offset)
         try:
-            self._put(annotation(data, offset, self._salt) + data)
+            self._put(self._head + annotation(data, offset, self._salt) + data)
         except OSError as error:
             self._fail(error)
             return False
+        self._head = b""
         self.offset = end
         if self.policy == NO:
             self.log.advance(end)
@@ -142,7 +150,7 @@ class Disk:
         """Flush what was written, and under ``always`` first write what is new."""
         if self._flushing or self.lost:
             return
-        if self.policy == ALWAYS and not self.write():
+        if self.policy == ALWAYS and not self._held and not self.write():
             return
         if self.flushed == self.offset and not self._old:
             return
@@ -166,8 +174,11 @@ class Disk:
             return
         self.flushed = max(self.flushed, mark)
         self.log.advance(self.flushed)
+        if self._held and not self._old:
+            self._held = False
+            self.write()
         self._changed()
-        if self.policy == ALWAYS and self.log.end > self.flushed:
+        if self._held or (self.policy == ALWAYS and self.log.end > self.flushed):
             self.commit()
 
     def _fail(self, error: OSError) -> None:
@@ -177,10 +188,12 @@ class Disk:
     def close(self) -> None:
         """Write and flush the rest, here and now; raises OSError where something is lost."""
         try:
+            for descriptor in self._old:
+                self.files.sync(descriptor)
+            self._held = False
             if not self.write():
                 raise self.error or OSError("an earlier flush failed")
-            for descriptor in (*self._old, self._descriptor):
-                self.files.sync(descriptor)
+            self.files.sync(self._descriptor)
             self.flushed = self.offset
         finally:
             for descriptor in (*self._old, self._descriptor):

@@ -2,12 +2,13 @@
 
 Format (Redis 7, aof.c): a line for each file, of keys and values::
 
-    file appendonly.aof.2.base.rdb seq 2 type b
+    file appendonly.aof.2.base.rdb seq 2 type b size 175 offset 20480
     file appendonly.aof.5.incr.aof seq 5 type i
 
 ``type`` is b for the base, i for increments in the order of their numbers, h for history: files
-that are no longer needed.  Lines with ``#`` are comments.  Ours ends in a comment with a checksum
-of all lines before it; one without it was written by Redis.
+that are no longer needed.  ``size`` and ``offset`` are ours; Redis passes over keys that it does
+not know.  Lines with ``#`` are comments.  Ours ends in a comment with a checksum of all lines
+before it; one without it was written by Redis.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ class File:
     name: str
     number: int
     type: str
+    size: int | None = None
+    """Of a base of ours: its length in bytes, ..."""
+    offset: int | None = None
+    """... and where in the log the first increment after it begins."""
+
+    @property
+    def words(self) -> list[bytes]:
+        """Its line."""
+        words = [b"file", os.fsencode(self.name), b"seq", b"%d" % self.number]
+        words += [b"type", self.type.encode()]
+        for name, value in ((b"size", self.size), (b"offset", self.offset)):
+            if value is not None:
+                words += [name, b"%d" % value]
+        return words
 
 
 @dataclass(frozen=True)
@@ -68,23 +83,17 @@ class Manifest:
     def with_increment(self, file: File) -> Manifest:
         return replace(self, increments=(*self.increments, file))
 
-    def rebased(self, base: File, first: int) -> Manifest:
-        """A new base in place of the old one and of all increments before the number ``first``."""
-        old = [f for f in self.files if f.type == BASE or f.number < first]
-        return Manifest(
-            base,
-            tuple(f for f in self.increments if f.number >= first),
-            (*self.history, *(replace(f, type=HISTORY) for f in old)),
-        )
+    def rebased(self, base: File, increments: tuple[File, ...]) -> Manifest:
+        """A new base, and the increments that go on from it; the other files are history."""
+        old = (replace(f, type=HISTORY) for f in self.files if f not in increments)
+        return Manifest(base, increments, (*self.history, *old))
 
 
 def encode(manifest: Manifest, quote: Quote) -> bytes:
     """The text of a manifest; ``quote`` makes one word of a name."""
     files = [manifest.base, *manifest.history, *manifest.increments]
     lines = b"".join(
-        b"file %b seq %d type %b\n" % (quote(os.fsencode(f.name)), f.number, f.type.encode())
-        for f in files
-        if f
+        b"%b\n" % b" ".join(w if w.isalnum() else quote(w) for w in f.words) for f in files if f
     )
     return b"%b# distcache crc32 %08x\n" % (lines, crc32(lines))
 
@@ -134,4 +143,8 @@ def _file(line: bytes, split: Split, number: int) -> File:
     type_ = kind[:1].decode("latin-1")
     if not re.fullmatch(rb"[0-9]{1,18}", sequence) or type_ not in TYPES:
         raise BadManifest(number, "the file has no number, or an unknown type")
-    return File(os.fsdecode(name), int(sequence), type_)
+    size, offset = (
+        int(value) if re.fullmatch(rb"[0-9]{1,18}", value := pairs.get(key, b"")) else None
+        for key in (b"size", b"offset")
+    )
+    return File(os.fsdecode(name), int(sequence), type_, size, offset)

@@ -114,8 +114,7 @@ class Persistence:
     def _append(self) -> None:
         """Write to a new increment from now on; raises OSError."""
         directory = self.directory
-        file, descriptor = directory.create()
-        directory.add(file)
+        descriptor = directory.begin()
         directory.clean_up()
         self.attach().switch(descriptor, self.history.id)
         self.complete = True
@@ -189,12 +188,11 @@ class Persistence:
         """Whether these bytes may be sent now; else they are kept, or their client is closed."""
         disk, end = self.disk, self.log.end
         assert disk is not None
-        if disk.policy != ALWAYS:
-            if disk.offset == end or (disk.error is None and disk.write()):
-                return True
-        elif disk.flushed == end and not connection.parked:
+        if disk.acknowledged == end and not connection.parked:
             return True
-        elif disk.error is None:
+        if disk.policy != ALWAYS and disk.error is None and disk.write():
+            return True
+        if disk.error is None:
             self._parked.append((end, connection, data))
             connection.parked += len(data)
             if not self._commit_due and not disk.flushing:

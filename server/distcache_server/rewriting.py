@@ -36,7 +36,7 @@ FLUSH = 4 << 20
 
 
 class PlainBase:
-    """A base as commands, with the annotations of a file of ours; it ends in an empty batch."""
+    """A base as commands, with the annotations of a file of ours."""
 
     snapshot = False
 
@@ -65,10 +65,6 @@ class PlainBase:
         line = annotation(data, self._offset, self._salt) if data else b""
         self._offset += len(data)
         return b"".join([start, line, data])
-
-    def end(self) -> bytes:
-        """What stands at the end."""
-        return self.take() + annotation(b"", self._offset, self._salt)
 
 
 class Stopped(Exception):
@@ -150,18 +146,14 @@ class Rewriter:
         try:
             known = it.disk is not None and not it.disk.lost
             file: File | None = None
-            first = directory.manifest.next_increment
             if it.engine.config.appendonly:
-                made, descriptor = await it.off(lambda: self._new_increment(known))
-                file, first = made, made.number
+                file, descriptor = await it.off(lambda: self._new_increment(known))
                 self._go_on_in(descriptor, known)
             # From here to the walk nothing may wait: the base is what the increment goes on from.
             walk = Walk(it.engine.databases, form.add)
+            offset, increments = it.log.end, (file,) if file is not None else ()
             size = await self._write(target, form, walk)
-            manifest = directory.manifest
-            if file is not None and not known:
-                manifest = manifest.with_increment(file)
-            await it.off(lambda: directory.rebase(temporary, form.snapshot, manifest, first))
+            await it.off(partial(directory.rebase, temporary, form.snapshot, offset, *increments))
             self._check()
         finally:
             if walk is not None:
@@ -214,7 +206,7 @@ class Rewriter:
                 await asyncio.sleep(0)
                 self._check()
                 continue
-            data = form.take() if more else form.end()
+            data = form.take()
             written += len(data)
             unflushed += len(data)
             flush = unflushed >= FLUSH or not more
