@@ -467,6 +467,8 @@ class Keyspace:
 
     def expire_at(self, key: bytes, deadline: int) -> None:
         """Give a present key a deadline in place of the one it may have.  Then ``changed``."""
+        if self.capture is not None:
+            self.capture.before(key)
         old = self.deadlines.get(key)
         if old is not None:
             if old >> SHIFT == deadline >> SHIFT:
@@ -481,6 +483,8 @@ class Keyspace:
 
     def persist(self, key: bytes) -> bool:
         """Take the deadline off; False if there was none.  Then ``changed``."""
+        if self.capture is not None:
+            self.capture.before(key)
         old = self.deadlines.pop(key)
         if old is None:
             return False
@@ -502,8 +506,6 @@ class Keyspace:
 
     def lapse(self, key: bytes) -> None:
         """Remove a key whose deadline has come, log and tell."""
-        if self.capture is not None:
-            self.capture.before(key)
         self.persist(key)
         self.remove(key)
         self.expired += 1

@@ -43,6 +43,7 @@ def filled(generator: random.Random, steps: int) -> Direct:
     direct = Direct(now_ms=1_700_000_000_000)
     for _ in range(steps):
         direct(*write(generator, keys=300))
+        direct.engine.blocking.unblock(direct.client, with_error=False)
         direct.now_ms += generator.choice([0, 0, 0, 5])
     return direct
 
@@ -57,6 +58,7 @@ def test_writes_during_a_walk(seed: int) -> None:
     while more:
         for _ in range(generator.randrange(60)):
             direct(*write(generator, keys=400))
+            direct.engine.blocking.unblock(direct.client, with_error=False)
             direct.now_ms += generator.choice([0, 0, 1, 40])
         more = walk.step(perf_counter_ns())
     assert signature(copy.engine()) == before

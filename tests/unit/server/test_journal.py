@@ -68,6 +68,8 @@ def test_random_writes(seed: int) -> None:
             direct("EXEC")
         else:
             direct(*write(generator))
+        if direct.client.blocked is not None:
+            direct.engine.blocking.unblock(direct.client, with_error=False)
         direct.now_ms += generator.choice([0, 0, 0, 1, 30])
         if generator.random() < 0.05:
             run_due(direct)
@@ -170,8 +172,8 @@ def test_the_random_writes_are_of_every_kind() -> None:
     generator = random.Random(0)
     used = {write(generator)[0].lower() for _ in range(20_000)}
     known = {command.name for command in every_command() if command.flags & WRITE}
-    assert used <= known | {"touch"}
-    assert len(used) > 60
+    elsewhere = {"flushall", "flushdb", "swapdb", "pfdebug", "function|flush"}
+    assert used >= known - elsewhere
 
 
 @pytest.mark.parametrize(
