@@ -216,4 +216,25 @@ def commands(data: bytes) -> list[list[bytes]]:
 
 def encode(words: Sequence[bytes]) -> bytes:
     """A command as the log has it."""
-    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(w), w) for w in words]))
+    count = len(words)
+    if count == 3:
+        one, two, three = words
+        return _THREE % (len(one), one, len(two), two, len(three), three)
+    if count == 2:
+        one, two = words
+        return _TWO % (len(one), one, len(two), two)
+    return b"*%d\r\n%b" % (count, b"".join([_WORD % (len(word), word) for word in words]))
+
+
+def encode_run(columns: Sequence[Sequence[bytes]]) -> bytes:
+    """Commands with the same number of words: all first words, all second words, and so on."""
+    width, count = len(columns), len(columns[0])
+    values: list[bytes | int] = [0] * (2 * width * count)
+    for number, column in enumerate(columns):
+        values[2 * number :: 2 * width] = map(len, column)
+        values[2 * number + 1 :: 2 * width] = column
+    return (b"*%d\r\n" % width + _WORD * width) * count % tuple(values)
+
+
+_WORD = b"$%d\r\n%b\r\n"
+_TWO, _THREE = (b"*%d\r\n" % count + _WORD * count for count in (2, 3))

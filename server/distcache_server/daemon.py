@@ -55,10 +55,10 @@ class Server:
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
+        self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
         self._unix: asyncio.Server | None = None
-        self.persistence = Persistence(self.engine)
         self._work: asyncio.Task[None] | None = None
         self._leave_requests: Callable[[], None] | None = None
         """Close the connections to the endpoints of metrics-port."""

@@ -472,10 +472,13 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     entry.stats.add(len(values), time_ns() - started)
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
-            # One effect is that of the whole run.
-            batch = rows(columns)
-            for words in batch if client.effect is None else batch[:1]:
-                engine.log(client, words)
+            if client.effect is None and engine.log_run is not None:
+                engine.log_run(client, columns)
+            else:
+                # One effect is that of the whole run.
+                batch = rows(columns)
+                for words in batch if client.effect is None else batch[:1]:
+                    engine.log(client, words)
         client.effect = None
         if engine.ready:
             engine.blocking.serve(engine.ready)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
 from distcache_server.groups import Groups
@@ -88,6 +88,8 @@ class Engine:
         """What is to be done once a second is done; DEBUG can turn it off."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
+        self.log_run: Callable[[Client, Columns], None] | None = None
+        """The same for several commands that are their own effects, as ``execute_run`` has them."""
         self.transaction_ended: Callable[[Client], None] | None = None
         """Told after the last effect of a transaction."""
         self.persistence: Persistence | None = None

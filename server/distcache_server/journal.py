@@ -7,13 +7,13 @@ Keys and fields that go by their deadlines, or to make room, are logged as delet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from distcache_replication.history import History
 from distcache_replication.log import Log
-from distcache_replication.segment import encode
+from distcache_replication.segment import encode, encode_run
 
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -41,30 +41,34 @@ class Journal:
     def attach(self) -> None:
         """Log from now on."""
         engine = self.engine
-        engine.log, engine.transaction_ended = self.write, self.end_transaction
+        engine.log, engine.log_run = self.write, self.write_run
+        engine.transaction_ended = self.end_transaction
         for keyspace in engine.databases:
             keyspace.on_removed, keyspace.on_fields_removed = self.removed, self.fields_removed
 
     def detach(self) -> None:
         """Log no more."""
         engine = self.engine
-        engine.log = engine.transaction_ended = None
+        engine.log = engine.log_run = engine.transaction_ended = None
         for keyspace in engine.databases:
             keyspace.on_removed = keyspace.on_fields_removed = None
 
     def write(self, client: Client, words: Args) -> None:
         """Log the effect of a command."""
         effect = client.effect
-        if effect is None:
-            self._add(client.keyspace, encode(words))
-        elif isinstance(effect[0], list):
-            several = [encode(each) for each in effect if isinstance(each, list)]
-            if len(several) > 1 and not self.engine.in_transaction:
-                several = [MULTI, *several, EXEC]
-            self._add(client.keyspace, b"".join(several))
-        else:
-            self._add(client.keyspace, encode(effect))
+        self._add(client.keyspace, encode(words) if effect is None else self._encoded(effect))
         client.logged = self.log.end
+
+    def write_run(self, client: Client, columns: Columns) -> None:
+        """``write`` of commands that are their own effects; their words in columns."""
+        self._add(client.keyspace, encode_run(columns))
+        client.logged = self.log.end
+
+    def _encoded(self, effect: Args | list[Args]) -> bytes:
+        several = [encode(each) for each in effect if isinstance(each, list)]
+        if len(several) > 1 and not self.engine.in_transaction:
+            several = [MULTI, *several, EXEC]
+        return b"".join(several) if several else encode(cast(Args, effect))
 
     def end_transaction(self, client: Client) -> None:
         """Log what the transaction did, in one piece."""

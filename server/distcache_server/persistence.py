@@ -27,7 +27,7 @@ from distcache_server import logs
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
 from distcache_server.rewriting import Rewriter
-from distcache_server.startup import Loader, Progress
+from distcache_server.startup import Loader
 
 T = TypeVar("T")
 
@@ -44,18 +44,18 @@ RETRY_S = 1.0
 class Persistence:
     """What a server keeps on disk."""
 
-    def __init__(self, engine: Engine, files: Files | None = None) -> None:
+    def __init__(self, engine: Engine, stopping: Callable[[], bool]) -> None:
         config = engine.config
         self.engine = engine
         self.loop = asyncio.get_running_loop()
-        self.files = files or Files()
+        self.stopping = stopping
+        """Whether a load is of no use any more."""
+        self.files = Files()
         self.log = Log(config.repl_backlog_size)
         self.history = History(engine.replication_id)
         self.journal = Journal(engine, self.log, self.history)
         self.directory = self._directory()
         self.disk: Disk | None = None
-        self.progress: Progress | None = None
-        """Of the load that is going on."""
         self.rewriter = Rewriter(self)
         self.base_size = 0
         """Bytes in the files after the last rewrite, or at the start."""
@@ -75,11 +75,33 @@ class Persistence:
 
     # Beginning and end
 
-    async def start(self) -> None:
-        """Load what there is, and log from now on; raises Refused, OSError."""
+    async def load(self) -> None:
+        """Load what there is; clients are answered meanwhile.  Raises Refused, OSError."""
+        engine, directory = self.engine, self.directory
+        if not directory.open():
+            return
+        started_s = monotonic()
+        for engine.loading in Loader(engine, directory).load():
+            if not engine.loading.loaded_bytes:
+                engine.rebuild()
+            await asyncio.sleep(0)
+            if self.stopping():
+                return
+        engine.loading = None
+        engine.rebuild()
+        seconds = f"{monotonic() - started_s:.3f}"
+        keys = sum(map(len, engine.databases))
+        logs.notice("DB loaded from append only file", keys=keys, seconds=seconds)
+        if directory.history:
+            self.history.id = directory.history
+            self.history.fork(directory.checked)
+            engine.replication_id = self.history.id
+        self.log.restart(directory.offset)
+
+    def start(self) -> None:
+        """Log from now on, where that is configured; raises OSError."""
         engine = self.engine
-        if engine.config.appendonly:
-            await self._load()
+        if engine.config.appendonly and engine.loading is None:
             self._append()
         for change, name in (
             (self._switch_on_or_off, "appendonly"),
@@ -87,29 +109,6 @@ class Persistence:
             (self._limit_changed, "repl-backlog-size"),
         ):
             engine.config.on_change(change, name)
-
-    async def _load(self) -> None:
-        engine, directory = self.engine, self.directory
-        if not directory.open():
-            return
-        loader = Loader(engine, directory)
-        self.progress = loader.progress
-        engine.loading = True
-        engine.rebuild()
-        try:
-            await loader.load()
-        finally:
-            engine.loading = False
-            engine.rebuild()
-            self.progress = None
-        seconds = monotonic() - loader.progress.started_s
-        keys = sum(map(len, engine.databases))
-        logs.notice("DB loaded from append only file", keys=keys, seconds=f"{seconds:.3f}")
-        if directory.history:
-            self.history.id = directory.history
-            self.history.fork(directory.checked)
-            engine.replication_id = self.history.id
-        self.log.restart(directory.offset)
 
     def _append(self) -> None:
         """Write to a new increment from now on; raises OSError."""

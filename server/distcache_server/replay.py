@@ -35,8 +35,7 @@ class Replay:
         self._arity: dict[bytes, tuple[Handler, int, int]] = {}
         self._queue: list[Args] | None = None
         """Commands since MULTI, which do nothing until EXEC."""
-        for keyspace in engine.databases:
-            keyspace.now_ms = 0
+        self.begin()
         for command in every_command():
             for name in command.keys_in_table:
                 if isinstance(name, bytes) and not command.subcommands:
@@ -50,7 +49,10 @@ class Replay:
     def begin(self) -> None:
         """A file begins: database 0, no transaction."""
         self._queue = None
-        self.client.keyspace = self.client.engine.databases[0]
+        databases = self.client.engine.databases
+        self.client.keyspace = databases[0]
+        for keyspace in databases:
+            keyspace.now_ms = 0
 
     def apply(self, commands: Iterable[Args]) -> int:
         """Run commands; how many.  Raises CannotApply."""

@@ -15,19 +15,22 @@ from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING
 
+from distcache_replication import rdb
 from distcache_replication.files import Files
 from distcache_replication.history import NONE
 from distcache_replication.manifest import File
 from distcache_replication.segment import annotation, encode, head
 
-from distcache_server import base, logs
+from distcache_server import base, logs, snapshot
 from distcache_server.capture import Walk
+from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Value
+    from distcache_server.keyspace import Limits, Value
     from distcache_server.persistence import Persistence
 
+REDIS = REDIS_VERSION.encode()
 SLICE_NS = 1_000_000
 CHUNK = 1 << 18
 """Bytes of a base that are gathered before they are written."""
@@ -65,6 +68,53 @@ class PlainBase:
         line = annotation(data, self._offset, self._salt) if data else b""
         self._offset += len(data)
         return b"".join([start, line, data])
+
+    def end(self) -> bytes:
+        """What is left."""
+        return self.take()
+
+
+
+class SnapshotBase:
+    """A base as a snapshot, which Redis loads faster than commands."""
+
+    snapshot = True
+
+    def __init__(self, style: rdb.Style, limits: Limits, checksum: bool) -> None:
+        self._style = style
+        self._limits = limits
+        self._index = -1
+        self._checksum = checksum
+        self._crc = 0
+        self._parts = [rdb.header(style.version, {b"redis-ver": REDIS, b"aof-base": b"1"})]
+        self.size = 0
+        """Bytes that wait to be taken."""
+
+    def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> None:
+        parts, style = self._parts, self._style
+        if index != self._index:
+            self._index = index
+            parts.append(rdb.select(index, 0, 0))
+        if deadline is None and type(value) is bytes:
+            pieces = [rdb.plain_entry(key, value, style.compress)]
+        else:
+            form = snapshot.form_of(value, self._limits, style)
+            pieces = [*rdb.entry(key, form, style.compress, deadline)]
+        parts += pieces
+        self.size += sum(map(len, pieces))
+
+    def take(self) -> bytes:
+        """What has been added, to be written next."""
+        data = b"".join(self._parts)
+        self._parts, self.size = [], 0
+        if self._checksum:
+            self._crc = rdb.crc64(data, self._crc)
+        return data
+
+    def end(self) -> bytes:
+        """What is left, and the end."""
+        self._parts.append(rdb.END)
+        return self.take() + self._crc.to_bytes(8, "little")
 
 
 class Stopped(Exception):
@@ -138,7 +188,11 @@ class Rewriter:
     async def _rewrite(self) -> None:
         it = self.persistence
         directory, files = it.directory, it.files
-        form = PlainBase()
+        config = it.engine.config
+        form: PlainBase | SnapshotBase = PlainBase()
+        if config.aof_use_rdb_preamble:
+            style = rdb.Style(config.rdb_version, config.rdbcompression)
+            form = SnapshotBase(style, it.engine.limits, config.rdbchecksum)
         await it.off(lambda: files.make_folder(directory.folder))
         temporary = directory.temporary_base(secrets.token_hex(4))
         target = await it.off(lambda: files.create(temporary))
@@ -195,7 +249,7 @@ class Rewriter:
             raise
         it.journal.selected = UNKNOWN
 
-    async def _write(self, target: int, form: PlainBase, walk: Walk) -> int:
+    async def _write(self, target: int, form: PlainBase | SnapshotBase, walk: Walk) -> int:
         """Write all that the walk gives out; how many bytes."""
         it = self.persistence
         written = unflushed = 0
@@ -206,7 +260,7 @@ class Rewriter:
                 await asyncio.sleep(0)
                 self._check()
                 continue
-            data = form.take()
+            data = form.take() if more else form.end()
             written += len(data)
             unflushed += len(data)
             flush = unflushed >= FLUSH or not more

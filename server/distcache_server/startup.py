@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterator
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING
 
+from distcache_replication import rdb
 from distcache_replication.directory import RESTORE, Directory, Refused
 from distcache_replication.manifest import INCREMENT, File
 from distcache_replication.segment import Batch, commands
 
-from distcache_server import logs
+from distcache_server import logs, snapshot
 from distcache_server.replay import CannotApply, Replay
+from distcache_server.snapshot_file import CHUNK, PROGRESS_S, Progress
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
 
 SLICE_NS = 10_000_000
 """Clients are served that often."""
-REPORT_S = 1.0
 TRUNCATE = "or cut the file there with redis-check-aof --fix, which loses the rest"
-
-
-class Progress:
-    """How far a load has come, for INFO and the log."""
-
-    def __init__(self, total: int, now_s: float) -> None:
-        self.total = total
-        self.loaded = 0
-        self.started_s = now_s
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.loaded / self.total if self.total else 100.0
-
-    def seconds_left(self, now_s: float) -> int:
-        """A guess from the speed so far."""
-        elapsed = now_s - self.started_s
-        return int(elapsed * (self.total - self.loaded) / self.loaded) if self.loaded else 1
 
 
 class Loader:
@@ -47,21 +30,26 @@ class Loader:
         self.engine = engine
         self.directory = directory
         self.replay = Replay(engine)
-        self.progress = Progress(directory.size, monotonic())
-        self._slice_end = perf_counter_ns() + SLICE_NS
-        self._report_s = self.progress.started_s + REPORT_S
+        self.progress = Progress(directory.size)
+        self._slice_end = 0
+        self._told_s = monotonic()
         self._cut_torn = engine.config.aof_load_truncated
 
-    async def load(self) -> None:
-        """Load everything; raises Refused."""
+    def load(self) -> Iterator[Progress]:
+        """Load everything, a slice with each step; raises Refused."""
         done = 0
+        yield self.progress
         for file in self.directory.manifest.files:
             path = self.directory.path(file.name)
-            self.replay.begin()
             at = 0
             if self.directory.is_snapshot(file):
-                raise Refused(path, 0, "a base in snapshot form cannot be read yet", RESTORE)
-            await self._load_commands(file, path, done, at)
+                for at in self._load_snapshot(path):
+                    if self._is_slice_over(done + at):
+                        yield self.progress
+            self.replay.begin()
+            for end in self._load_commands(file, path, at):
+                if self._is_slice_over(done + end):
+                    yield self.progress
             done += self.directory.files.size(path)
         if cut := self.directory.cut:
             logs.warning(
@@ -71,16 +59,49 @@ class Loader:
                 bytes=cut.size,
             )
 
-    async def _load_commands(self, file: File, path: str, done: int, at: int) -> None:
+    def _is_slice_over(self, loaded: int) -> bool:
+        """Whether clients are to be served; tells how far it is."""
+        now = perf_counter_ns()
+        if now < self._slice_end:
+            return False
+        self._slice_end = now + SLICE_NS
+        self.progress.loaded_bytes = loaded
+        if monotonic() > self._told_s + PROGRESS_S:
+            self._told_s = monotonic()
+            logs.notice("Loading the log", done=f"{self.progress.percent:.0f}%")
+        return True
+
+    def _load_snapshot(self, path: str) -> Iterator[int]:
+        """Load the snapshot that a base begins with; how far it is, at last where it ends."""
+        engine, files = self.engine, self.directory.files
+        # Whether a key that is past its deadline goes, the log says.
+        loader = snapshot.Loader(
+            engine.databases,
+            engine.now_ms,
+            keep_expired=True,
+            checksum=engine.config.rdbchecksum,
+            size=files.size(path),
+        )
+        at = 0
+        try:
+            while not loader.decoder.done and (data := files.read(path, at, CHUNK)):
+                at += len(data)
+                loader.feed(data)
+                yield min(at, loader.decoder.offset)
+            loader.finish()
+        except rdb.BadRdb as error:
+            raise Refused(path, error.offset, error.reason, RESTORE) from None
+        yield loader.decoder.offset
+
+    def _load_commands(self, file: File, path: str, at: int) -> Iterator[int]:
+        """Apply the commands in a file; how far it is."""
         opened: Batch | None = None
         for batch in self.directory.read(file, self._cut_torn, at):
             was_open = self.replay.in_transaction
             self._apply(path, batch)
             if self.replay.in_transaction and not was_open:
                 opened = batch
-            self.progress.loaded = done + batch.at + len(batch.data)
-            if perf_counter_ns() > self._slice_end:
-                await self._rest()
+            yield batch.at + len(batch.data)
         if self.replay.in_transaction and opened is not None:
             self._drop_transaction(file, path, opened.at)
 
@@ -100,12 +121,3 @@ class Loader:
         if not (last and self._cut_torn):
             raise Refused(path, at, "a transaction has no end", f"{RESTORE}; {TRUNCATE}")
         self.directory.take_off(path, at)
-
-    async def _rest(self) -> None:
-        """Let clients be served."""
-        now_s = monotonic()
-        if now_s >= self._report_s:
-            self._report_s = now_s + REPORT_S
-            logs.notice("Loading", percent=f"{self.progress.percent:.1f}")
-        await asyncio.sleep(0)
-        self._slice_end = perf_counter_ns() + SLICE_NS

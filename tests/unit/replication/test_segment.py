@@ -10,6 +10,7 @@ from distcache_replication.segment import (
     command_end,
     commands,
     encode,
+    encode_run,
     head,
 )
 from hypothesis import given
@@ -123,6 +124,15 @@ def test_no_more_than_there_is() -> None:
         assert command_end(data, 0) is None
     with pytest.raises(Damaged):
         command_end(b"*1\r\n$4\r\nPINGxx", 0)
+
+
+@given(st.integers(1, 5), st.integers(1, 20), st.data())
+def test_a_run_is_its_commands(words: int, count: int, data: st.DataObject) -> None:
+    command = st.tuples(*[st.binary(max_size=20)] * words)
+    run = data.draw(st.lists(command, min_size=count, max_size=count))
+    columns = list(zip(*run, strict=True))
+    assert encode_run(columns) == b"".join(map(encode, run))
+    assert commands(encode_run(columns)) == [list(each) for each in run]
 
 
 @given(st.lists(st.lists(st.binary(), min_size=1, max_size=4), max_size=5))

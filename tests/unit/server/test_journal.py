@@ -9,6 +9,7 @@ from distcache_replication.segment import commands
 from distcache_server import digest
 from distcache_server.arguments import Args
 from distcache_server.client import Client
+from distcache_server.dispatch import execute_run
 from distcache_server.engine import Engine
 from distcache_server.expiry import Sweeper
 from distcache_server.journal import UNKNOWN, Journal
@@ -153,6 +154,20 @@ def test_a_key_that_lapses_within_a_command_comes_first() -> None:
     direct.now_ms += 10
     direct("INCR", "k")
     assert lines(journal, start) == ["DEL k", "INCR k"]
+
+
+def test_a_run_of_one_command_is_logged_as_its_commands() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    journal = journal_of(direct)
+    direct.keyspace.now_ms = NOW_MS
+    for columns in (
+        [[b"SET", b"SET"], [b"a", b"b"], [b"1", b"2"]],
+        [[b"INCR", b"INCR"], [b"a", b"b"]],
+        [[b"GET", b"GET"], [b"a", b"b"]],
+    ):
+        assert execute_run(direct.client, columns) is not None
+    assert lines(journal) == ["SELECT 0", "SET a 1", "SET b 2", "INCR a", "INCR b"]
+    assert direct.client.logged == journal.log.end
 
 
 def test_nothing_is_logged_once_detached() -> None:
