@@ -81,8 +81,9 @@ class Persistence:
         if not directory.open():
             return
         started_s = monotonic()
-        for engine.loading in Loader(engine, directory).load():
-            if not engine.loading.loaded_bytes:
+        for progress in Loader(engine, directory).load():
+            if engine.loading is None:
+                engine.loading = progress
                 engine.rebuild()
             await asyncio.sleep(0)
             if self.stopping():

@@ -74,7 +74,6 @@ class PlainBase:
         return self.take()
 
 
-
 class SnapshotBase:
     """A base as a snapshot, which Redis loads faster than commands."""
 
