@@ -164,7 +164,7 @@ class Rewriter:
 
     async def _run(self) -> None:
         logs.notice("Background append only file rewriting started")
-        self.status = "err"
+        status = "err"
         try:
             await self._rewrite()
         except Stopped:
@@ -174,13 +174,13 @@ class Rewriter:
         except Exception as error:
             logs.failure("Rewriting the append only file failed", error)
         else:
-            self.status = "ok"
+            status = "ok"
             self.count += 1
             logs.notice("Background AOF rewrite finished successfully")
-        self.last_s = self.seconds
+        self.status, self.last_s = status, self.seconds
         self._task = None
         again, self._again = self._again, False
-        self.persistence.rewritten(self.status == "ok")
+        self.persistence.rewritten(status == "ok")
         if again:
             self.begin()
 
