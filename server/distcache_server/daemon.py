@@ -12,8 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
-from distcache_replication.directory import Refused
-
 from distcache_server import commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.blocking import Cancel
 from distcache_server.config import Config, ConfigError
@@ -72,7 +70,7 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except (listeners.CannotListen, CannotLoad, Refused, OSError):
+        except (listeners.CannotListen, CannotLoad, OSError):
             await self.stop()
             raise
         return self
@@ -300,7 +298,7 @@ async def _serve(config: Config) -> int:
     except listeners.CannotListen as error:
         logs.warning("Cannot listen", reason=str(error))
         return 1
-    except (CannotLoad, Refused) as error:
+    except CannotLoad as error:
         logs.warning("The data on disk cannot be loaded", reason=str(error))
         return 1
     except OSError as error:

@@ -147,20 +147,10 @@ class Keyspace:
 
     def arrange(self) -> None:
         """Work out ``observed`` and ``special`` again after something above was set."""
-        self.observed = bool(
-            self.watched
-            or self.waiting
-            or self.notify
-            or self.ledger is not None
-            or self.capture is not None
-        )
+        kept = self.ledger is not None or self.capture is not None
+        self.observed = bool(self.watched or self.waiting or self.notify or kept)
         self.special = bool(
-            self.deadlines.count
-            or self.field_wheel.slots
-            or self.ledger is not None
-            or self.capture is not None
-            or self.groups
-            or self.notify
+            self.deadlines.count or self.field_wheel.slots or kept or self.groups or self.notify
         )
 
     # Reading

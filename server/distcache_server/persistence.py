@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from distcache_replication.directory import Directory
+from distcache_replication.directory import Directory, Refused
 from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
 from distcache_replication.files import Files
 from distcache_replication.history import History
@@ -27,6 +27,7 @@ from distcache_server import logs
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
 from distcache_server.rewriting import Rewriter
+from distcache_server.snapshot_file import CannotLoad
 from distcache_server.startup import Loader
 
 T = TypeVar("T")
@@ -76,10 +77,15 @@ class Persistence:
     # Beginning and end
 
     async def load(self) -> None:
-        """Load what there is; clients are answered meanwhile.  Raises Refused, OSError."""
+        """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+        try:
+            if self.directory.open():
+                await self._load()
+        except Refused as error:
+            raise CannotLoad(str(error)) from None
+
+    async def _load(self) -> None:
         engine, directory = self.engine, self.directory
-        if not directory.open():
-            return
         started_s = monotonic()
         for progress in Loader(engine, directory).load():
             if engine.loading is None:

@@ -13,7 +13,7 @@ import redis
 from tests.support import Error, Process, Server, StartServer, eventually
 from tests.support.servers import OURS, redis_server
 from tests.support.torture import Load, check
-from tests.unit.server.writes import write
+from tests.support.writes import write
 
 pytestmark = pytest.mark.ours("it is about our files")
 

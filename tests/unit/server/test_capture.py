@@ -13,7 +13,7 @@ from distcache_server.keyspace import Value
 from distcache_server.replay import Replay
 
 from tests.support.direct import Direct
-from tests.unit.server.writes import write
+from tests.support.writes import write
 
 
 class Copy:

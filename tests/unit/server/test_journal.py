@@ -5,6 +5,7 @@ import random
 import pytest
 from distcache_replication.history import History
 from distcache_replication.log import Log
+from distcache_replication.rdb import Style
 from distcache_replication.segment import commands
 from distcache_server import digest
 from distcache_server.arguments import Args
@@ -15,9 +16,10 @@ from distcache_server.expiry import Sweeper
 from distcache_server.journal import UNKNOWN, Journal
 from distcache_server.registry import WRITE, every_command
 from distcache_server.replay import CannotApply, Replay
+from distcache_server.snapshot import dump
 
 from tests.support.direct import Direct
-from tests.unit.server.writes import write
+from tests.support.writes import write
 
 NOW_MS = 1_700_000_000_000
 
@@ -49,12 +51,12 @@ def run_due(direct: Direct) -> None:
         pass
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_random_writes(seed: int) -> None:
     generator = random.Random(seed)
     direct = Direct(now_ms=NOW_MS)
     journal = journal_of(direct)
-    for _ in range(2000):
+    for _ in range(1500):
         choice = generator.random()
         if choice < 0.02:
             direct("SELECT", generator.randrange(4))
@@ -78,6 +80,17 @@ def test_random_writes(seed: int) -> None:
     for keyspace in direct.engine.databases:
         keyspace.now_ms = direct.now_ms
     run_due(direct)
+    assert signature(replayed(journal)) == signature(direct.engine)
+
+
+def test_values_that_are_restored() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    journal = journal_of(direct)
+    direct("RPUSH", "list", "a", "b")
+    payload = dump(direct.keyspace.values[b"list"], direct.engine.limits, Style(11, True))
+    direct("RESTORE", "other", 5000, payload)
+    direct("RESTORE", "list", 0, payload, "REPLACE")
+    direct("RESTORE", "gone", 1, payload, "ABSTTL")
     assert signature(replayed(journal)) == signature(direct.engine)
 
 
@@ -188,6 +201,7 @@ def test_the_random_writes_are_of_every_kind() -> None:
     used = {write(generator)[0].lower() for _ in range(20_000)}
     known = {command.name for command in every_command() if command.flags & WRITE}
     elsewhere = {"flushall", "flushdb", "swapdb", "pfdebug", "function|flush"}
+    elsewhere |= {name for name in known if name.startswith("restore")}
     assert used >= known - elsewhere
 
 
