@@ -16,6 +16,7 @@ from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING
 
 from distcache_replication import rdb
+from distcache_replication.disk import ALWAYS
 from distcache_replication.files import Files
 from distcache_replication.history import NONE
 from distcache_replication.manifest import File
@@ -201,6 +202,7 @@ class Rewriter:
             file: File | None = None
             if it.engine.config.appendonly:
                 file, descriptor = await it.off(lambda: self._new_increment(known))
+                await self._flush_ahead()
                 self._go_on_in(descriptor, known)
             # From here to the walk nothing may wait: the base is what the increment goes on from.
             walk = Walk(it.engine.databases, form.add)
@@ -231,6 +233,14 @@ class Rewriter:
                 self.persistence.files.close(descriptor)
                 raise
         return file, descriptor
+
+    async def _flush_ahead(self) -> None:
+        """Flush what is written, so that replies do not wait long for it when the file changes."""
+        disk = self.persistence.disk
+        if disk is not None and disk.policy != ALWAYS and disk.write():
+            disk.commit()
+            while disk.flushing:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
 
     def _go_on_in(self, descriptor: int, known: bool) -> None:
         """Let the log go on in the new increment."""
