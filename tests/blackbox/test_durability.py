@@ -52,7 +52,7 @@ def wait_loaded(server: Server) -> None:
             reply: object = wire.call("PING")
         return reply == b"PONG"
 
-    eventually(loaded)
+    eventually(loaded, timeout=30)
 
 
 def digest(server: Server) -> object:
