@@ -70,6 +70,7 @@ class Client:
         "library",
         "library_version",
         "local_address",
+        "logged",
         "memory",
         "monitoring",
         "name",
@@ -117,6 +118,8 @@ class Client:
         self.last_command = "NULL"
         self.commands = 0
         """Commands that were answered."""
+        self.logged = 0
+        """The offset in the log after the last write of this client."""
         self.net_in = 0
         self.net_out = 0
         self.no_evict = False

@@ -82,6 +82,8 @@ class Connection(asyncio.Protocol):
         self.closing = False
         self.open = True
         """Nothing stands in the way of the next read: what is off here need not be asked for."""
+        self.parked = 0
+        """Bytes that wait for the disk."""
 
     # The transport's side
 
@@ -412,6 +414,12 @@ class Connection(asyncio.Protocol):
             self.write(data)
 
     def write(self, data: bytes) -> None:
+        """Send bytes, once the disk has what they say."""
+        barrier = self.engine.barrier
+        if barrier is None or barrier(self, data):
+            self.write_now(data)
+
+    def write_now(self, data: bytes) -> None:
         """Hand bytes to the kernel, or to the transport where the kernel takes no more."""
         self.client.net_out += len(data)
         if not self.congested or self._is_drained():
@@ -447,12 +455,12 @@ class Connection(asyncio.Protocol):
         if not stuck and (self.inbox or (framer is not None and not framer.starved)):
             held = max(held - FULL, 0)
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        return held, waiting
+        return held, waiting + self.parked
 
     def close(self) -> None:
         """Close when what was written has been sent."""
         self._stop()
-        if self.transport is not None:
+        if self.transport is not None and not self.parked:
             self.transport.close()
 
     def kill(self) -> None:

@@ -21,6 +21,7 @@ from distcache_server.errors import ShuttingDown
 from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 from distcache_server.listeners import Listener, Place
+from distcache_server.persistence import Persistence
 from distcache_server.snapshot_file import CannotLoad
 
 SWEEP_S = 0.03
@@ -52,6 +53,7 @@ class Server:
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
+        self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
         self._unix: asyncio.Server | None = None
@@ -68,7 +70,7 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except (listeners.CannotListen, CannotLoad):
+        except (listeners.CannotListen, CannotLoad, OSError):
             await self.stop()
             raise
         return self
@@ -95,8 +97,11 @@ class Server:
         ):
             config.on_change(_or_refuse(move, refusal), *names)
         config.on_change(self._allow_clients, "maxclients")
-        if self.load:
+        if config.appendonly:
+            await self.persistence.load()
+        elif self.load:
             await self._load()
+        self.persistence.start()
         self._work = self.loop.create_task(self._run())
 
     async def _load(self) -> None:
@@ -179,6 +184,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
             group.create_task(self._tick())
+            group.create_task(self.persistence.run())
 
     async def _sweep(self) -> None:
         while True:
@@ -210,6 +216,7 @@ class Server:
         end = self.loop.time() + FLUSH_S
         while any(c.memory()[1] for c in clients) and self.loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        await self.persistence.stop()
         for client in clients:
             client.kill()
         await asyncio.sleep(0)
@@ -292,7 +299,10 @@ async def _serve(config: Config) -> int:
         logs.warning("Cannot listen", reason=str(error))
         return 1
     except CannotLoad as error:
-        logs.warning("Cannot load the snapshot", reason=str(error))
+        logs.warning("The data on disk cannot be loaded", reason=str(error))
+        return 1
+    except OSError as error:
+        logs.warning("The data on disk cannot be used", file=error.filename, error=error.strerror)
         return 1
     logs.running(server.port, config.dir, config.unixsocket)
     logs.ready(server.addresses, config.unixsocket)

@@ -17,6 +17,7 @@ from distcache_server.blocking import Hold, Wait
 from distcache_server.config import ConfigError
 from distcache_server.errors import (
     CommandError,
+    Misconfigured,
     NotAllowedInMulti,
     NotAuthenticated,
     NotInThisContext,
@@ -178,6 +179,10 @@ def refuse_monitor(_: Client, __: Args) -> Any:
     raise NotWhileMonitoring
 
 
+def refuse_broken(client: Client, _: Args) -> Any:
+    raise Misconfigured(client.engine.broken or b"")
+
+
 def refuse_in_multi(_: Client, __: Args) -> Any:
     raise NotAllowedInMulti
 
@@ -195,7 +200,7 @@ class _Row(NamedTuple):
     command: Command
     handler: Handler
     waits: bool
-    """CLIENT PAUSE holds it."""
+    """CLIENT PAUSE holds it, or it is refused for the time being: it is not queued either."""
     stats: Stats
 
 
@@ -275,6 +280,8 @@ def _rows(engine: Engine) -> list[_Row]:
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
+        if engine.broken is not None and (bits & WRITES or command.name == "ping"):
+            handler, waits = refuse_broken, True
         stats = engine.stats.get(command.name)
         if stats is None:
             stats = engine.stats[command.name] = Stats()
@@ -465,10 +472,13 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     entry.stats.add(len(values), time_ns() - started)
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
-            # One effect is that of the whole run.
-            batch = rows(columns)
-            for words in batch if client.effect is None else batch[:1]:
-                engine.log(client, words)
+            if client.effect is None and engine.log_run is not None:
+                engine.log_run(client, columns)
+            else:
+                # One effect is that of the whole run.
+                batch = rows(columns)
+                for words in batch if client.effect is None else batch[:1]:
+                    engine.log(client, words)
         client.effect = None
         if engine.ready:
             engine.blocking.serve(engine.ready)

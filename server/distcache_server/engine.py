@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
 from distcache_server.groups import Groups
@@ -23,7 +23,9 @@ from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.connection import Connection
     from distcache_server.lookup import Table
+    from distcache_server.persistence import Persistence
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -86,6 +88,16 @@ class Engine:
         """What is to be done once a second is done; DEBUG can turn it off."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
+        self.log_run: Callable[[Client, Columns], None] | None = None
+        """The same for several commands that are their own effects, as ``execute_run`` has them."""
+        self.transaction_ended: Callable[[Client], None] | None = None
+        """Told after the last effect of a transaction."""
+        self.persistence: Persistence | None = None
+        """What is kept on disk; None for an engine without a server around it."""
+        self.barrier: Callable[[Connection, bytes], bool] | None = None
+        """Asked before replies are sent: False keeps them until what they say is on disk."""
+        self.broken: bytes | None = None
+        """Why writes are refused: the text of the error."""
 
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""

@@ -391,6 +391,16 @@ class NoShutdown(CommandError):
     text = b"ERR No shutdown in progress."
 
 
+class Misconfigured(CommandError):
+    """Writes are refused, since they could not be made durable."""
+
+    text = b"MISCONF %b"
+
+
+class RewriteInProgress(CommandError):
+    text = b"ERR Background append only file rewriting already in progress"
+
+
 class CannotSave(CommandError):
     text = b"ERR Errors trying to SHUTDOWN. Check logs."
 

@@ -21,6 +21,7 @@ from distcache_server.types.wheel import SHIFT, Wheel
 
 if TYPE_CHECKING:
     from distcache_server.blocking import Queue
+    from distcache_server.capture import Part
     from distcache_server.client import Client
     from distcache_server.ledger import Ledger
 
@@ -35,7 +36,7 @@ FIELDS = 128
 TRIES = 100
 """Where keys past their deadlines stay, a random one is sought no more often than this."""
 
-CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger")
+CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger", "capture")
 """The attributes of a database that hold its keys, which SWAPDB exchanges."""
 
 
@@ -70,6 +71,7 @@ class Keyspace:
     """A database.  ``now_ms`` is Unix time in milliseconds as of the current batch of commands."""
 
     __slots__ = (
+        "capture",
         "changes",
         "deadlines",
         "expired",
@@ -128,6 +130,8 @@ class Keyspace:
         self.notify: Callable[[int, int, bytes, bytes], None] | None = None
         self.ledger: Ledger | None = None
         """Keeps count of what keys take and of their use, where maxmemory asks for it."""
+        self.capture: Part | None = None
+        """Is told of each key before it changes, while all keys are being written out."""
         self.groups: Callable[[bytes, bool], None] | None = None
         """Counts a hit or miss for the group of a key."""
         self.on_removed: Callable[[Keyspace, bytes], None] | None = None
@@ -143,13 +147,10 @@ class Keyspace:
 
     def arrange(self) -> None:
         """Work out ``observed`` and ``special`` again after something above was set."""
-        self.observed = bool(self.watched or self.waiting or self.notify or self.ledger is not None)
+        kept = self.ledger is not None or self.capture is not None
+        self.observed = bool(self.watched or self.waiting or self.notify or kept)
         self.special = bool(
-            self.deadlines.count
-            or self.field_wheel.slots
-            or self.ledger is not None
-            or self.groups
-            or self.notify
+            self.deadlines.count or self.field_wheel.slots or kept or self.groups or self.notify
         )
 
     # Reading
@@ -207,6 +208,8 @@ class Keyspace:
     def find(self, key: bytes) -> Value | None:
         """The value, or None; for commands that write: notes the access, counts nothing."""
         if self.special:
+            if self.capture is not None:
+                self.capture.before(key)
             if self._lapsed(key):
                 return None
             if self.ledger is not None:
@@ -321,6 +324,8 @@ class Keyspace:
     def put(self, key: bytes, value: Value) -> None:
         """Store a value in place of whatever was there; a deadline is gone.  Then ``changed``."""
         if self.special:
+            if self.capture is not None:
+                self.capture.before(key)
             if self.deadlines.count:
                 self.persist(key)
             if self.ledger is not None:
@@ -371,7 +376,9 @@ class Keyspace:
 
     def remove(self, key: bytes) -> bool:
         """Take a key out; False if it was not there.  Then ``changed``."""
-        if self.deadlines.count:
+        if self.special:
+            if self.capture is not None:
+                self.capture.before(key)
             if self._lapsed(key):
                 return False
             self.persist(key)
@@ -450,6 +457,8 @@ class Keyspace:
 
     def expire_at(self, key: bytes, deadline: int) -> None:
         """Give a present key a deadline in place of the one it may have.  Then ``changed``."""
+        if self.capture is not None:
+            self.capture.before(key)
         old = self.deadlines.get(key)
         if old is not None:
             if old >> SHIFT == deadline >> SHIFT:
@@ -464,6 +473,8 @@ class Keyspace:
 
     def persist(self, key: bytes) -> bool:
         """Take the deadline off; False if there was none.  Then ``changed``."""
+        if self.capture is not None:
+            self.capture.before(key)
         old = self.deadlines.pop(key)
         if old is None:
             return False
@@ -516,6 +527,8 @@ class Keyspace:
         value = self.values.get(key)
         if type(value) is not Hash or value.next_ms > self.now_ms:
             return 0
+        if self.capture is not None:
+            self.capture.before(key)
         self._forget_fields(key, value)
         fields = value.take_due(self.now_ms, FIELDS)
         self.note_fields(key, value)
@@ -543,11 +556,16 @@ class Keyspace:
             if key in self.values:
                 self.touch_watched(key)
         if self.values.count:
-            self.graveyard += [self.values, self.deadlines, self.wheel, self.field_wheel]
+            self.graveyard += [self.wheel, self.field_wheel]
+            if self.capture is not None:
+                self.capture.graveyard = self.graveyard
+            else:
+                self.graveyard += [self.values, self.deadlines]
         self.values = Table()
         self.deadlines = Table()
         self.wheel = Wheel()
         self.field_wheel = Wheel()
+        self.capture = None
         if self.ledger is not None:
             self.graveyard += self.ledger.clear()
         self.arrange()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from distcache_server.arguments import Args
 from distcache_server.errors import (
     DebugNotAllowed,
+    Misconfigured,
     NotAllowedInMulti,
     NotAuthenticated,
     NotInThisContext,
@@ -33,6 +34,7 @@ REFUSALS = (
     NotWhileMonitoring,
     NotAllowedInMulti,
     DebugNotAllowed,
+    Misconfigured,
     StillLoading,
 )
 """Errors that keep a command from running at all."""

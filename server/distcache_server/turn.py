@@ -108,6 +108,7 @@ class Turn:
         breaks = [data.count(b"\n") for _, data in arrivals]
         if sum(breaks) != count * lines:
             return False
+        logged = first.logged
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
         try:
             values = execute_run(first, columns)
@@ -116,6 +117,9 @@ class Turn:
             return True
         if values is None:
             return False
+        if first.logged != logged:
+            for connection, _ in arrivals:
+                connection.client.logged = first.logged
         first.commands -= count
         last_command = first.last_command
         if breaks.count(lines) == count:

@@ -5,6 +5,7 @@ values. Values are plain: bytes, lists, dicts, (member, score) pairs; what they 
 not known here.
 """
 
+from distcache_replication.rdb.crc64 import crc64
 from distcache_replication.rdb.errors import BadChecksum, BadRdb, Unsupported
 from distcache_replication.rdb.forms import (
     Form,
@@ -32,9 +33,18 @@ from distcache_replication.rdb.values import (
     Expiring,
     Value,
 )
-from distcache_replication.rdb.writing import entry, function, header, plain_entry, sealed, select
+from distcache_replication.rdb.writing import (
+    END,
+    entry,
+    function,
+    header,
+    plain_entry,
+    sealed,
+    select,
+)
 
 __all__ = [
+    "END",
     "HASH",
     "LIST",
     "SET",
@@ -55,6 +65,7 @@ __all__ = [
     "Style",
     "Unsupported",
     "Value",
+    "crc64",
     "dump",
     "entry",
     "function",

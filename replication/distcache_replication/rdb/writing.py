@@ -24,6 +24,8 @@ from distcache_replication.rdb.reading import (
     SELECT,
 )
 
+END = b"%c" % EOF
+"""Stands between the last key and the checksum."""
 BLOCK = 1 << 16
 """Pieces leave in blocks of about this size."""
 

@@ -31,6 +31,7 @@ GROUPS = (
     "transactions",
     "server",
     "saving",
+    "append_only",
     "configuration",
     "info",
     "memory",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
+    from distcache_server.persistence import Persistence
 
 command = group("server")
 
@@ -161,8 +162,8 @@ def memory_(engine: Engine) -> Lines:
 
 
 def persistence(engine: Engine) -> Lines:
-    """What is on disk."""
-    file, loading = engine.snapshot, engine.loading
+    """What is on disk, and how it got there."""
+    file, loading, disk = engine.snapshot, engine.loading, engine.persistence
     yield "loading", int(loading is not None)
     yield "async_loading", 0
     yield "rdb_changes_since_last_save", file.changes
@@ -175,14 +176,9 @@ def persistence(engine: Engine) -> Lines:
     yield "rdb_last_cow_size", 0
     yield "rdb_last_load_keys_expired", file.loaded_expired
     yield "rdb_last_load_keys_loaded", file.loaded_keys
-    yield "aof_enabled", 0
-    yield "aof_rewrite_in_progress", 0
-    yield "aof_rewrite_scheduled", 0
-    yield "aof_last_rewrite_time_sec", -1
-    yield "aof_current_rewrite_time_sec", -1
-    yield "aof_last_bgrewrite_status", "ok"
-    yield "aof_last_write_status", "ok"
-    yield "aof_last_cow_size", 0
+    yield "aof_enabled", int(disk is not None and disk.disk is not None)
+    if disk is not None:
+        yield from append_only(disk)
     if loading is not None:
         yield "loading_start_time", int(loading.started_s)
         yield "loading_total_bytes", loading.total_bytes
@@ -190,6 +186,27 @@ def persistence(engine: Engine) -> Lines:
         yield "loading_loaded_bytes", loading.loaded_bytes
         yield "loading_loaded_perc", f"{loading.percent:.2f}"
         yield "loading_eta_seconds", int(loading.left_s)
+
+
+def append_only(it: Persistence) -> Lines:
+    """The log on disk."""
+    rewriter, disk = it.rewriter, it.disk
+    yield "aof_rewrite_in_progress", int(rewriter.running)
+    yield "aof_rewrite_scheduled", 0
+    yield "aof_last_rewrite_time_sec", rewriter.last_s
+    yield "aof_current_rewrite_time_sec", rewriter.seconds
+    yield "aof_last_bgrewrite_status", rewriter.status
+    yield "aof_rewrites", rewriter.count
+    yield "aof_last_write_status", "ok" if disk is None or disk.error is None else "err"
+    yield "aof_last_cow_size", 0
+    if disk is not None:
+        yield "aof_current_size", it.size
+        yield "aof_base_size", it.base_size
+        yield "aof_pending_rewrite", 0
+        yield "aof_buffer_length", it.log.end - disk.offset
+        yield "aof_pending_bio_fsync", int(disk.flushing)
+        yield "aof_delayed_fsync", 0
+        yield "aof_flushed_offset", disk.flushed
 
 
 def stats(engine: Engine) -> Lines:
@@ -248,7 +265,8 @@ def replication(engine: Engine) -> Lines:
     yield "master_failover_state", "no-failover"
     yield "master_replid", engine.replication_id
     yield "master_replid2", NO_HISTORY
-    yield "master_repl_offset", 0
+    log = engine.persistence.log if engine.persistence is not None else None
+    yield "master_repl_offset", log.end if log is not None else 0
     yield "second_repl_offset", -1
     yield "repl_backlog_active", 0
     yield "repl_backlog_size", engine.config.repl_backlog_size

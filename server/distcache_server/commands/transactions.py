@@ -112,6 +112,8 @@ def exec_(client: Client, _: Args) -> Any:
         engine.in_transaction = False
         client.aside = None
         client.enter(client.state)
+        if engine.transaction_ended is not None:
+            engine.transaction_ended(client)
     if engine.ready:
         engine.blocking.serve(engine.ready)
     if answered and client.silent:

@@ -41,20 +41,6 @@ def _title_template(template: str) -> None:
         raise ConfigError("template format is invalid or contains unknown variables")
 
 
-def _log_name(name: str) -> None:
-    if not name:
-        raise ConfigError("appendfilename can't be empty")
-    if "/" in name or "\\" in name:
-        raise ConfigError("appendfilename can't be a path, just a filename")
-
-
-def _log_directory(name: str) -> None:
-    if not name:
-        raise ConfigError("appenddirname can't be empty")
-    if "/" in name or "\\" in name:
-        raise ConfigError("appenddirname can't be a path, just a dirname")
-
-
 def _host_name(name: str) -> None:
     if len(name) >= 256:
         raise ConfigError("Hostnames must be less than 256 characters")
@@ -87,25 +73,6 @@ class Persistence(Kept):
         "no", ("no", "yes", "clients"), "Check the whole of a serialized value before use."
     )
     stop_writes_on_bgsave_error = Boolean(True, "Refuse writes after a snapshot failed.")
-    appendonly = Boolean(False, "Log every write to disk.")
-    appendfilename = String(
-        "appendonly.aof", "The first part of the log files' names.", runtime=False, valid=_log_name
-    )
-    appenddirname = String(
-        "appendonlydir", "The directory of the log files.", runtime=False, valid=_log_directory
-    )
-    appendfsync = Enum(
-        "everysec", ("everysec", "always", "no"), "When the log is flushed to the disk."
-    )
-    no_appendfsync_on_rewrite = Boolean(False, "Do not flush the log while it is rewritten.")
-    auto_aof_rewrite_percentage = Integer(
-        100, 0, INT_MAX, "Growth of the log, in percent, after which it is rewritten."
-    )
-    auto_aof_rewrite_min_size = Memory(
-        64 << 20, 0, LONG_MAX, "Size of the log below which it is not rewritten."
-    )
-    aof_load_truncated = Boolean(True, "Load a log that ends in the middle of a command.")
-    aof_use_rdb_preamble = Boolean(True, "Begin a rewritten log with a snapshot.")
     aof_timestamp_enabled = Boolean(False, "Put times into the log.")
     aof_rewrite_incremental_fsync = Boolean(True, "Flush a log to the disk as it is rewritten.")
     aof_disable_auto_gc = Boolean(False, "Keep old log files.")

@@ -72,6 +72,20 @@ def _snapshot_name(name: str) -> None:
         raise ConfigError("dbfilename can't be a path, just a filename")
 
 
+def _log_name(name: str) -> None:
+    if not name:
+        raise ConfigError("appendfilename can't be empty")
+    if "/" in name or "\\" in name:
+        raise ConfigError("appendfilename can't be a path, just a filename")
+
+
+def _log_directory(name: str) -> None:
+    if not name:
+        raise ConfigError("appenddirname can't be empty")
+    if "/" in name or "\\" in name:
+        raise ConfigError("appenddirname can't be a path, just a dirname")
+
+
 class DefaultUser(Lines):
     """The line that CONFIG REWRITE of Redis writes for a default user who may do everything."""
 
@@ -222,6 +236,40 @@ class Snapshots(Section):
     )
 
 
+class AppendOnly(Section):
+    """The append-only log: every write on disk, in the files of Redis 7."""
+
+    appendonly = Boolean(False, "Log every write to disk, and load the log at the start.")
+    appendfilename = String(
+        "appendonly.aof", "The first part of the log files' names.", runtime=False, valid=_log_name
+    )
+    appenddirname = String(
+        "appendonlydir",
+        "The directory of the log files, in dir.",
+        runtime=False,
+        valid=_log_directory,
+    )
+    appendfsync = Enum(
+        "everysec",
+        ("everysec", "always", "no"),
+        "When the log is flushed to the disk. always: before the reply; everysec: within a second"
+        " of it; no: when the system likes. Replies wait at least until the log is written.",
+    )
+    no_appendfsync_on_rewrite = Boolean(
+        False, "Under everysec, do not flush the log while it is rewritten."
+    )
+    auto_aof_rewrite_percentage = Integer(
+        100, 0, INT_MAX, "Growth of the log, in percent, after which it is rewritten; 0 for never."
+    )
+    auto_aof_rewrite_min_size = Memory(
+        64 << 20, 0, LONG_MAX, "Size of the log below which it is not rewritten."
+    )
+    aof_load_truncated = Boolean(
+        True, "Load a log that ends in the middle of a write: what is torn is cut off."
+    )
+    aof_use_rdb_preamble = Boolean(True, "Begin a rewritten log with a snapshot.")
+
+
 class Limits(Section):
     """Memory and eviction."""
 
@@ -353,6 +401,7 @@ class Config(
     Network,
     Security,
     Snapshots,
+    AppendOnly,
     Limits,
     Keys,
     Observation,

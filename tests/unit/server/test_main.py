@@ -122,10 +122,10 @@ def test_the_log_of_a_start(tmp_path: Path, run_daemon: list[Config]) -> None:
     log = tmp_path / "log"
     pid = tmp_path / "pid"
     arguments = ["--logfile", "log", "--dir", str(tmp_path), "--pidfile", str(pid)]
-    assert __main__.main([*arguments, "--appendonly", "yes", "--requirepass", "sesame"]) == 7
+    assert __main__.main([*arguments, "--activedefrag", "yes", "--requirepass", "sesame"]) == 7
     text = log.read_text()
     assert f"distcache is starting version={VERSION}" in text
-    assert "# These directives have no effect here directives=appendonly\n" in text
+    assert "# These directives have no effect here directives=activedefrag\n" in text
     assert "sesame" not in text
     assert not pid.exists()
     run_daemon[0].set([(b"loglevel", b"nothing")])

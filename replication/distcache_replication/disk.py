@@ -1,0 +1,203 @@
+"""The disk as a follower of the log: writes increments, flushes them off the event loop.
+
+``write`` hands everything new to the kernel; ``commit`` flushes what was written, one flush at a
+time, so that all who wait meanwhile share the next one.  What may be acknowledged is up to the
+policy: what is flushed (always), or what is written (everysec, no).
+
+A write that fails is taken back and tried again: the log keeps the bytes until then.  After a
+failed flush nobody knows what is in the file, so nothing written to it is trusted or acknowledged
+any more, until a new base and a new increment have taken its place.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from distcache_replication.files import Files
+from distcache_replication.log import Log
+from distcache_replication.segment import annotation, head
+
+Done = Callable[[OSError | None], None]
+Run = Callable[[Callable[[], None], Done], None]
+"""Runs a function off the event loop, and then the other on it, with the error if there was one."""
+
+ALWAYS, EVERYSEC, NO = "always", "everysec", "no"
+
+
+class Disk:
+    """Writes the log to one increment after the other."""
+
+    def __init__(
+        self, log: Log, files: Files, run: Run, policy: str, changed: Callable[[], None]
+    ) -> None:
+        self.log = log
+        self.files = files
+        self.policy = policy
+        self.offset = log.end
+        """Written up to here."""
+        self.flushed = log.end
+        """Flushed up to here."""
+        self.error: OSError | None = None
+        self.lost = False
+        """A flush failed: only a new base helps."""
+        self.size = 0
+        """Bytes in the present increment."""
+        self._run = run
+        self._changed = changed
+        """Told when more may be acknowledged, and when ``error`` comes or goes."""
+        self._descriptor = -1
+        self._old: list[int] = []
+        """Increments before the present one that are still to be flushed and closed."""
+        self._salt = 0
+        self._head = b""
+        """The first line of the present increment, until it is written."""
+        self._begun = log.end
+        """The offset at which the present increment begins."""
+        self._held = False
+        """The increment before the present one is still to be flushed."""
+        self._flushing = False
+
+    @property
+    def acknowledged(self) -> int:
+        """The offset up to which replies may leave."""
+        return self.flushed if self.policy == ALWAYS else self.offset
+
+    @property
+    def flushing(self) -> bool:
+        return self._flushing
+
+    def attach(self) -> None:
+        """From now on the log keeps what was not written yet."""
+        self.log.holders.append(self)
+        self.log.durable = self.flushed
+
+    def detach(self) -> None:
+        """Let go of the log."""
+        if self in self.log.holders:
+            self.log.holders.remove(self)
+        self.log.durable = None
+
+    def switch(self, descriptor: int, history: str) -> None:
+        """Go on in a new increment, from the present end of the log.
+
+        What the last one does not have, because a flush failed, is lost to it: the caller makes a
+        base that holds it.
+        """
+        if self._descriptor >= 0:
+            self._old.append(self._descriptor)
+        self._descriptor, self.size = descriptor, 0
+        self.offset = self._begun = self.log.end
+        self._salt = secrets.randbits(32)
+        self._head = head(history, self.offset, self._salt)
+        if self._old and not self.lost:
+            # The log on disk must have no gap, whatever the order in which files get there: so
+            # nothing goes into this one before all of the last is there for good.
+            self._held = True
+            self.commit()
+
+    def recovered(self) -> None:
+        """A new base holds all from before the present increment, which can be trusted."""
+        if self.lost:
+            for descriptor in self._old:
+                self.files.close(descriptor)
+            self._old = []
+            self._held = False
+        self.flushed = max(self.flushed, self._begun)
+        self.log.advance(self.flushed)
+        self.lost = False
+        self.error = None
+        self._changed()
+
+    def write(self) -> bool:
+        """Hand everything new to the kernel; False where that fails, or has to wait."""
+        if self.lost or self._held:
+            return False
+        offset, end = self.offset, self.log.end
+        if offset == end:
+            return True
+        data = self.log.slice(offset)
+        try:
+            self._put(self._head + annotation(data, offset, self._salt) + data)
+        except OSError as error:
+            self._fail(error)
+            return False
+        self._head = b""
+        self.offset = end
+        if self.policy == NO:
+            self.log.advance(end)
+        if self.error is not None:
+            self.error = None
+            self._changed()
+        return True
+
+    def _put(self, data: bytes) -> None:
+        """Append all of ``data`` or nothing."""
+        files, descriptor = self.files, self._descriptor
+        try:
+            done = files.write(descriptor, data)
+            while done < len(data):
+                done += files.write(descriptor, data[done:])
+        except OSError:
+            try:
+                files.cut(descriptor, self.size)
+            except OSError:
+                self.lost = True
+            raise
+        self.size += len(data)
+
+    def commit(self) -> None:
+        """Flush what was written, and under ``always`` first write what is new."""
+        if self._flushing or self.lost:
+            return
+        if self.policy == ALWAYS and not self._held and not self.write():
+            return
+        if self.flushed == self.offset and not self._old:
+            return
+        mark, descriptor, old = self.offset, self._descriptor, self._old
+        self._old = []
+        self._flushing = True
+
+        def flush() -> None:
+            for before in old:
+                self.files.sync(before)
+                self.files.close(before)
+            self.files.sync(descriptor)
+
+        self._run(flush, lambda error: self._committed(mark, error))
+
+    def _committed(self, mark: int, error: OSError | None) -> None:
+        self._flushing = False
+        if error is not None:
+            self.lost = True
+            self._fail(error)
+            return
+        self.flushed = max(self.flushed, mark)
+        self.log.advance(self.flushed)
+        if self._held and not self._old:
+            self._held = False
+            self.write()
+        self._changed()
+        if self._held or (self.policy == ALWAYS and self.log.end > self.flushed):
+            self.commit()
+
+    def _fail(self, error: OSError) -> None:
+        self.error = error
+        self._changed()
+
+    def close(self) -> None:
+        """Write and flush the rest, here and now; raises OSError where something is lost."""
+        try:
+            for descriptor in self._old:
+                self.files.sync(descriptor)
+            self._held = False
+            if not self.write():
+                raise self.error or OSError("an earlier flush failed")
+            self.files.sync(self._descriptor)
+            self.flushed = self.offset
+        finally:
+            for descriptor in (*self._old, self._descriptor):
+                if descriptor >= 0:
+                    self.files.close(descriptor)
+            self._old, self._descriptor = [], -1
+            self.detach()

@@ -1,0 +1,96 @@
+"""What happens to the data, as bytes of the log.
+
+Each effect of a write becomes a command, with SELECT before it where the database changes.  Effects
+that belong together (of a transaction, or several of one command) stand between MULTI and EXEC.
+Keys and fields that go by their deadlines, or to make room, are logged as deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from distcache_replication.history import History
+from distcache_replication.log import Log
+from distcache_replication.segment import encode, encode_run
+
+from distcache_server.arguments import Args, Columns
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.engine import Engine
+    from distcache_server.keyspace import Keyspace
+
+MULTI, EXEC = encode([b"MULTI"]), encode([b"EXEC"])
+UNKNOWN = -1
+
+
+class Journal:
+    """Writes the log of an engine, while somebody follows it."""
+
+    __slots__ = ("engine", "history", "log", "selected", "together")
+
+    def __init__(self, engine: Engine, log: Log, history: History) -> None:
+        self.engine = engine
+        self.log = log
+        self.history = history
+        self.selected = UNKNOWN
+        """The database that the log has selected; UNKNOWN makes it say so again."""
+        self.together: list[bytes] = []
+        """Effects of the transaction that runs."""
+
+    def attach(self) -> None:
+        """Log from now on."""
+        engine = self.engine
+        engine.log, engine.log_run = self.write, self.write_run
+        engine.transaction_ended = self.end_transaction
+        for keyspace in engine.databases:
+            keyspace.on_removed, keyspace.on_fields_removed = self.removed, self.fields_removed
+
+    def detach(self) -> None:
+        """Log no more."""
+        engine = self.engine
+        engine.log = engine.log_run = engine.transaction_ended = None
+        for keyspace in engine.databases:
+            keyspace.on_removed = keyspace.on_fields_removed = None
+
+    def write(self, client: Client, words: Args) -> None:
+        """Log the effect of a command."""
+        effect = client.effect
+        self._add(client.keyspace, encode(words) if effect is None else self._encoded(effect))
+        client.logged = self.log.end
+
+    def write_run(self, client: Client, columns: Columns) -> None:
+        """``write`` of commands that are their own effects; their words in columns."""
+        self._add(client.keyspace, encode_run(columns))
+        client.logged = self.log.end
+
+    def _encoded(self, effect: Args | list[Args]) -> bytes:
+        several = [encode(each) for each in effect if isinstance(each, list)]
+        if len(several) > 1 and not self.engine.in_transaction:
+            several = [MULTI, *several, EXEC]
+        return b"".join(several) if several else encode(cast(Args, effect))
+
+    def end_transaction(self, client: Client) -> None:
+        """Log what the transaction did, in one piece."""
+        effects, self.together = self.together, []
+        if effects:
+            several = len(effects) > 1
+            self.log.append(b"".join([MULTI, *effects, EXEC]) if several else effects[0])
+            client.logged = self.log.end
+
+    def removed(self, keyspace: Keyspace, key: bytes) -> None:
+        """A key went by deadline or eviction."""
+        self._add(keyspace, encode([b"DEL", key]))
+
+    def fields_removed(self, keyspace: Keyspace, key: bytes, fields: list[bytes]) -> None:
+        """Fields of a hash went by deadline."""
+        self._add(keyspace, encode([b"HDEL", key, *fields]))
+
+    def _add(self, keyspace: Keyspace, data: bytes) -> None:
+        if keyspace.index != self.selected:
+            self.selected = keyspace.index
+            data = encode([b"SELECT", b"%d" % keyspace.index]) + data
+        if self.engine.in_transaction:
+            self.together.append(data)
+        else:
+            self.log.append(data)

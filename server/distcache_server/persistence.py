@@ -1,0 +1,328 @@
+"""The append-only file of a server: loaded, written, rewritten when it is long.
+
+Replies leave once the disk has what they say: `barrier` stands before every byte that is sent.
+With ``appendfsync always`` replies are parked until the flush that contains them, which all
+clients that write meanwhile share.  When the disk fails, the clients whose writes it does not have
+are closed, as nobody knows what will become of these; later writes are refused (MISCONF), and
+reads go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
+
+from distcache_replication.directory import Directory, Refused
+from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
+from distcache_replication.files import Files
+from distcache_replication.history import History
+from distcache_replication.log import Log
+
+from distcache_server import logs
+from distcache_server.journal import Journal
+from distcache_server.quoting import quote, split
+from distcache_server.rewriting import Rewriter
+from distcache_server.snapshot_file import CannotLoad
+from distcache_server.startup import Loader
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from distcache_server.connection import Connection
+    from distcache_server.engine import Engine
+
+TICK_S = 0.1
+FLUSH_S = 0.5
+"""Under ``everysec`` a flush begins this long after the last: what it takes must fit in too."""
+RETRY_S = 1.0
+
+
+class Persistence:
+    """What a server keeps on disk."""
+
+    def __init__(self, engine: Engine, stopping: Callable[[], bool]) -> None:
+        config = engine.config
+        self.engine = engine
+        self.loop = asyncio.get_running_loop()
+        self.stopping = stopping
+        """Whether a load is of no use any more."""
+        self.files = Files()
+        self.log = Log(config.repl_backlog_size)
+        self.history = History(engine.replication_id)
+        self.journal = Journal(engine, self.log, self.history)
+        self.directory = self._directory()
+        self.disk: Disk | None = None
+        self.rewriter = Rewriter(self)
+        self.base_size = 0
+        """Bytes in the files after the last rewrite, or at the start."""
+        self.complete = False
+        """The files hold all keys: false until the first base after appendonly was turned on."""
+        self._threads = ThreadPoolExecutor(2, "distcache-disk")
+        self._parked: deque[tuple[int, Connection, bytes]] = deque()
+        self._commit_due = False
+        self._flushed_s = 0.0
+        self._tried_s = 0.0
+        engine.persistence = self
+
+    def _directory(self) -> Directory:
+        config = self.engine.config
+        folder = os.path.abspath(config.locate(config.appenddirname))
+        return Directory(self.files, folder, config.appendfilename, split, quote)
+
+    # Beginning and end
+
+    async def load(self) -> None:
+        """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+        try:
+            if self.directory.open():
+                await self._load()
+        except Refused as error:
+            raise CannotLoad(str(error)) from None
+
+    async def _load(self) -> None:
+        engine, directory = self.engine, self.directory
+        started_s = monotonic()
+        for progress in Loader(engine, directory).load():
+            if engine.loading is None:
+                engine.loading = progress
+                engine.rebuild()
+            await asyncio.sleep(0)
+            if self.stopping():
+                return
+        engine.loading = None
+        engine.rebuild()
+        seconds = f"{monotonic() - started_s:.3f}"
+        keys = sum(map(len, engine.databases))
+        logs.notice("DB loaded from append only file", keys=keys, seconds=seconds)
+        if directory.history:
+            self.history.id = directory.history
+            self.history.fork(directory.checked)
+            engine.replication_id = self.history.id
+        self.log.restart(directory.offset)
+
+    def start(self) -> None:
+        """Log from now on, where that is configured; raises OSError."""
+        engine = self.engine
+        if engine.config.appendonly and engine.loading is None:
+            self._append()
+        for change, name in (
+            (self._switch_on_or_off, "appendonly"),
+            (self._policy_changed, "appendfsync"),
+            (self._limit_changed, "repl-backlog-size"),
+        ):
+            engine.config.on_change(change, name)
+
+    def _append(self) -> None:
+        """Write to a new increment from now on; raises OSError."""
+        directory = self.directory
+        descriptor = directory.begin()
+        directory.clean_up()
+        self.attach().switch(descriptor, self.history.id)
+        self.complete = True
+        self.base_size = directory.size
+
+    def attach(self) -> Disk:
+        """Log to a disk that has no file yet; see `Disk.switch`."""
+        disk = Disk(self.log, self.files, self._off, self.engine.config.appendfsync, self._changed)
+        self.disk = disk
+        disk.attach()
+        self.journal.attach()
+        self.engine.barrier = self.barrier
+        return disk
+
+    def detach(self) -> None:
+        """Write what is left and log no more."""
+        disk, self.disk = self.disk, None
+        self.complete = False
+        if disk is None:
+            return
+        self.engine.barrier = None
+        self.journal.detach()
+        try:
+            disk.close()
+        except OSError as error:
+            logs.warning("The last writes may not be on disk", error=error.strerror)
+        self._release(self.log.end)
+        self._refuse_writes(None)
+
+    async def stop(self) -> None:
+        """Leave everything on disk."""
+        self.rewriter.stop()
+        await self.rewriter.wait()
+        self.detach()
+        self._threads.shutdown(wait=True)
+
+    def rewritten(self, well: bool) -> None:
+        """A rewrite is over."""
+        disk = self.disk
+        if disk is None:
+            return
+        if well and (disk.lost or not self.complete):
+            disk.recovered()
+        elif not self.complete:
+            # There never was a base, so that nothing in the increment is of use.
+            self.detach()
+        self.complete = self.complete or well
+
+    # Settings
+
+    def _switch_on_or_off(self) -> None:
+        if self.engine.config.appendonly and self.disk is None:
+            self.rewriter.begin()
+        elif not self.engine.config.appendonly:
+            self.rewriter.stop()
+            self.detach()
+
+    def _policy_changed(self) -> None:
+        if self.disk is not None:
+            self.disk.policy = self.engine.config.appendfsync
+            if self.disk.write():
+                self._changed()
+
+    def _limit_changed(self) -> None:
+        self.log.limit = self.engine.config.repl_backlog_size
+        self.log.trim()
+
+    # Replies
+
+    def barrier(self, connection: Connection, data: bytes) -> bool:
+        """Whether these bytes may be sent now; else they are kept, or their client is closed."""
+        disk, end = self.disk, self.log.end
+        assert disk is not None
+        if disk.acknowledged == end and not connection.parked:
+            return True
+        if disk.policy != ALWAYS and disk.error is None and disk.write():
+            return True
+        if disk.error is None:
+            self._parked.append((end, connection, data))
+            connection.parked += len(data)
+            if not self._commit_due and not disk.flushing:
+                self._commit_due = True
+                self.loop.call_soon(self._commit)
+            return False
+        if connection.client.logged > disk.acknowledged:
+            connection.kill()
+            return False
+        return True
+
+    def _commit(self) -> None:
+        """Flush what all clients wrote that were served in this round of the loop."""
+        self._commit_due = False
+        if self.disk is not None:
+            self.disk.commit()
+
+    def _changed(self) -> None:
+        """More may be acknowledged, or the disk failed or works again."""
+        disk = self.disk
+        if disk is None:
+            return
+        if disk.error is None:
+            self._refuse_writes(None)
+            self._release(disk.acknowledged)
+            return
+        reason = disk.error.strerror or str(disk.error)
+        if self._refuse_writes(b"Errors writing to the AOF file: " + reason.encode()):
+            logs.warning("Cannot write the log: writes are refused", error=reason, lost=disk.lost)
+        self._release(disk.acknowledged)
+        while self._parked:
+            _, connection, data = self._parked.popleft()
+            connection.parked -= len(data)
+            if connection.client.logged > disk.acknowledged:
+                connection.kill()
+            else:
+                self._send(connection, data)
+
+    def _refuse_writes(self, reason: bytes | None) -> bool:
+        """Answer writes with MISCONF, or no more; whether that is new."""
+        engine = self.engine
+        if engine.broken == reason:
+            return False
+        if reason is None:
+            logs.notice("The log can be written again")
+        engine.broken = reason
+        engine.rebuild()
+        return True
+
+    def _release(self, offset: int) -> None:
+        """Send the replies that waited for the disk to come this far."""
+        parked = self._parked
+        while parked and parked[0][0] <= offset:
+            _, connection, data = parked.popleft()
+            connection.parked -= len(data)
+            self._send(connection, data)
+
+    def _send(self, connection: Connection, data: bytes) -> None:
+        connection.write_now(data)
+        if connection.closing and not connection.parked:
+            connection.close()
+
+    # What goes on besides
+
+    async def run(self) -> None:
+        """Write, flush and rewrite when it is time, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self.engine.ticking:
+                self.tick(monotonic())
+
+    def tick(self, now_s: float) -> None:
+        disk, config = self.disk, self.engine.config
+        if disk is not None and disk.error is not None:
+            pause = RETRY_S + max(self.rewriter.last_s, 0)
+            if now_s - self._tried_s >= pause and not self.rewriter.running:
+                self._tried_s = now_s
+                if disk.lost:
+                    if not disk.flushing:
+                        self.rewriter.begin()
+                elif disk.write():
+                    disk.commit()
+        elif disk is not None:
+            disk.write()
+            held = config.no_appendfsync_on_rewrite and self.rewriter.running
+            if disk.policy == ALWAYS:
+                disk.commit()
+            elif disk.policy == EVERYSEC and now_s - self._flushed_s >= FLUSH_S and not held:
+                self._flushed_s = now_s
+                disk.commit()
+        elif config.appendonly and now_s - self._tried_s >= RETRY_S:
+            # An earlier attempt to begin failed.
+            self._tried_s = now_s
+            self.rewriter.begin()
+        if disk is not None and not self.rewriter.running and self._is_long():
+            logs.notice("Starting automatic rewriting of AOF", size=self.size)
+            self.rewriter.begin()
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return self.base_size + (self.disk.size if self.disk is not None else 0)
+
+    def _is_long(self) -> bool:
+        config = self.engine.config
+        percentage, size = config.auto_aof_rewrite_percentage, self.size
+        if not percentage or size <= config.auto_aof_rewrite_min_size:
+            return False
+        return (size - self.base_size) * 100 >= percentage * max(self.base_size, 1)
+
+    # Threads
+
+    def _off(self, work: Callable[[], None], done: Done) -> None:
+        """Run a function in a thread, and then the other in the loop."""
+
+        def finished(future: asyncio.Future[None]) -> None:
+            error = future.exception()
+            if error is not None and not isinstance(error, OSError):
+                logs.failure("Unexpected error on the way to the disk", error)
+                error = OSError(str(error))
+            done(error)
+
+        self.loop.run_in_executor(self._threads, work).add_done_callback(finished)
+
+    async def off(self, work: Callable[[], T]) -> T:
+        """Run a function in a thread; its result, or what it raises."""
+        return await self.loop.run_in_executor(self._threads, work)

@@ -1,0 +1,86 @@
+"""Applies a log to the databases, at a start or as a replica.
+
+Nothing expires meanwhile: the clock of the databases stands at zero, and what the log says of keys
+that went is all that counts.  Nothing is logged, counted or refused for want of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from distcache_server.arguments import Args
+from distcache_server.client import Client
+from distcache_server.errors import CommandError
+from distcache_server.registry import Handler, every_command
+
+if TYPE_CHECKING:
+    from distcache_server.engine import Engine
+
+
+class CannotApply(Exception):
+    """A command of the log is not known, or was refused; ``words`` is it."""
+
+    def __init__(self, words: Args, reason: str) -> None:
+        super().__init__(reason)
+        self.words = words
+        self.reason = reason
+
+
+class Replay:
+    """Runs commands of a log, one file after the other."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.client = Client(engine)
+        self._arity: dict[bytes, tuple[Handler, int, int]] = {}
+        self._queue: list[Args] | None = None
+        """Commands since MULTI, which do nothing until EXEC."""
+        self.begin()
+        for command in every_command():
+            for name in command.keys_in_table:
+                if isinstance(name, bytes) and not command.subcommands:
+                    self._arity[name] = command.handler, command.least, command.most
+
+    @property
+    def in_transaction(self) -> bool:
+        """MULTI came, and EXEC did not."""
+        return self._queue is not None
+
+    def begin(self) -> None:
+        """A file begins: database 0, no transaction."""
+        self._queue = None
+        databases = self.client.engine.databases
+        self.client.keyspace = databases[0]
+        for keyspace in databases:
+            keyspace.now_ms = 0
+
+    def apply(self, commands: Iterable[Args]) -> int:
+        """Run commands; how many.  Raises CannotApply."""
+        count = 0
+        for words in commands:
+            count += 1
+            name = words[0].upper()
+            if name == b"MULTI":
+                self._queue = []
+            elif name == b"EXEC":
+                queue, self._queue = self._queue, None
+                for queued in queue or ():
+                    self._run(queued)
+            elif self._queue is not None:
+                self._queue.append(words)
+            else:
+                self._run(words)
+        return count
+
+    def _run(self, words: Args) -> None:
+        found = self._arity.get(words[0]) or self._arity.get(words[0].upper())
+        if found is None:
+            raise CannotApply(words, "a command that is not known here")
+        handler, least, most = found
+        if not least <= len(words) <= most:
+            raise CannotApply(words, "a wrong number of arguments")
+        try:
+            handler(self.client, words)
+        except CommandError as error:
+            raise CannotApply(words, f"it is refused ({error})") from None
+        self.client.effect = None

@@ -1,0 +1,124 @@
+"""A disk whose flushes fail: nothing is acknowledged that was not flushed, until a new base is."""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from distcache_replication.files import Files
+from distcache_server import serve
+from distcache_server.daemon import Server
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+pytestmark = pytest.mark.ours("the failures are put into the process")
+
+
+class Failing(Files):
+    """The real files, some steps of which fail while ``failing`` names them."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+
+    def _step(self, kind: str) -> None:
+        if kind in self.failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def sync(self, descriptor: int) -> None:
+        self._step("sync")
+        super().sync(descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        self._step("rename")
+        super().rename(old, new)
+
+    def create(self, path: str) -> int:
+        self._step("create")
+        return super().create(path)
+
+
+@pytest.fixture
+def files() -> Failing:
+    return Failing()
+
+
+@pytest.fixture(params=["always", "everysec"])
+async def server(
+    request: pytest.FixtureRequest, tmp_path: Path, files: Failing
+) -> AsyncIterator[Server]:
+    settings = {"appendonly": "yes", "appendfsync": request.param, "save": '""'}
+    async with serve(dir=str(tmp_path), **settings) as server:
+        it = server.persistence
+        it.files = it.directory.files = files
+        assert it.disk is not None
+        it.disk.files = files
+        yield server
+
+
+async def until(condition: str, server: Server) -> None:
+    """Wait until INFO has this line."""
+    async with redis.asyncio.Redis(port=server.port) as client:
+        name, value = condition.split(":")
+        for _ in range(2000):
+            if str((await client.info("persistence"))[name]) == value:
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError(f"never {condition}")
+
+
+async def test_flushes_that_fail_and_work_again(
+    server: Server, files: Failing, tmp_path: Path
+) -> None:
+    always = server.config.appendfsync == "always"
+    # A client that tries again would get the answer to another attempt.
+    async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
+        await client.set("a", 1)
+        files.failing = {"sync"}
+        if always:
+            with pytest.raises(redis.ConnectionError):
+                await client.set("b", 1)
+        else:
+            await client.set("b", 1)
+        await until("aof_last_write_status:err", server)
+        with pytest.raises(redis.ResponseError, match="MISCONF"):
+            await client.set("c", 1)
+        assert await client.mget("a", "c") == [b"1", None]
+        # What is tried meanwhile fails too, and changes nothing of that.
+        await until("aof_last_bgrewrite_status:err", server)
+        with pytest.raises(redis.ResponseError, match="MISCONF"):
+            await client.set("c", 1)
+        files.failing = set()
+        await until("aof_last_write_status:ok", server)
+        await client.set("d", 1)
+    await server.stop()
+    async with (
+        serve(dir=str(tmp_path), appendonly="yes") as again,
+        redis.asyncio.Redis(port=again.port) as client,
+    ):
+        assert await client.mget("a", "b", "c", "d") == [b"1", b"1", None, b"1"]
+
+
+@pytest.mark.parametrize("kind", ["create", "rename"])
+async def test_a_rewrite_that_fails_changes_nothing(
+    server: Server, files: Failing, tmp_path: Path, kind: str
+) -> None:
+    async with redis.asyncio.Redis(port=server.port) as client:
+        await client.set("a", 1)
+        files.failing = {kind}
+        await client.bgrewriteaof()
+        await until("aof_last_bgrewrite_status:err", server)
+        await client.set("b", 1)
+        files.failing = set()
+        await client.bgrewriteaof()
+        await until("aof_rewrites:1", server)
+        await client.set("c", 1)
+    await server.stop()
+    assert not [name for name in os.listdir(tmp_path / "appendonlydir") if "temp" in name]
+    async with (
+        serve(dir=str(tmp_path), appendonly="yes") as again,
+        redis.asyncio.Redis(port=again.port) as client,
+    ):
+        assert await client.mget("a", "b", "c") == [b"1", b"1", b"1"]

@@ -1,0 +1,248 @@
+"""The follower on disk: what it acknowledges can be read back, whatever fails and whenever."""
+
+import random
+from contextlib import suppress
+
+import pytest
+from distcache_replication.directory import Directory
+from distcache_replication.disk import ALWAYS, EVERYSEC, NO, Disk, Run
+from distcache_replication.log import Log
+from distcache_server.quoting import quote, split
+
+from tests.support.disks import Later, MemoryFiles, PowerCut, at_once, cut_power, nth
+
+ID = "0123456789abcdef0123456789abcdef01234567"
+COMMAND = b"*1\r\n$2\r\n%02d\r\n"
+
+
+class Machine:
+    """A log with a disk."""
+
+    def __init__(self, policy: str, run: Run = at_once) -> None:
+        self.files = MemoryFiles()
+        self.directory = Directory(self.files, "/d", "a", split, quote)
+        self.log = Log()
+        self.told = 0
+        file, descriptor = self.directory.create()
+        self.directory.add(file)
+        self.disk = Disk(self.log, self.files, run, policy, self._tell)
+        self.disk.attach()
+        self.disk.switch(descriptor, ID)
+        self.count = 0
+        self.fine = len(self.files.steps)
+        """Steps before the test began."""
+
+    def _tell(self) -> None:
+        self.told += 1
+
+    def add(self, commands: int = 1) -> None:
+        """A batch."""
+        for _ in range(commands):
+            self.log.append(COMMAND % (self.count % 100))
+            self.count += 1
+
+    def rotate(self) -> None:
+        file, descriptor = self.directory.create()
+        self.directory.add(file)
+        if self.disk.write():
+            self.disk.switch(descriptor, ID)
+
+
+def recovered(files: MemoryFiles) -> int:
+    """How many bytes of the log another process finds; it checks that they are a prefix of it."""
+    it = Directory(files, "/d", "a", split, quote)
+    if not it.open():
+        return 0
+    data = b"".join(b.data for f in it.manifest.files for b in it.read(f, True))
+    count = len(data) // len(COMMAND % 0)
+    assert data == b"".join(COMMAND % (n % 100) for n in range(count))
+    return len(data)
+
+
+def test_everysec_acknowledges_what_is_written() -> None:
+    machine = Machine(EVERYSEC)
+    machine.add(3)
+    assert machine.disk.acknowledged == 0
+    assert machine.disk.write()
+    assert machine.disk.acknowledged == machine.log.end
+    assert recovered(machine.files.after_crash()) == machine.log.end
+    assert (machine.log.frontier, recovered(machine.files.after_power_cut())) == (0, 0)
+    machine.disk.commit()
+    assert machine.log.frontier == machine.log.end
+    assert recovered(machine.files.after_power_cut()) == machine.log.end
+
+
+def test_no_trusts_the_system() -> None:
+    machine = Machine(NO)
+    machine.add()
+    assert machine.disk.write()
+    assert machine.disk.acknowledged == machine.log.frontier == machine.log.end
+    assert "sync" not in machine.files.steps[machine.fine :]
+
+
+def test_always_shares_a_flush_between_all_who_wait() -> None:
+    later = Later()
+    machine = Machine(ALWAYS, later)
+    machine.add()
+    machine.disk.commit()
+    first = machine.log.end
+    for _ in range(5):
+        machine.add()
+        machine.disk.commit()
+    assert len(later.waiting) == 1
+    assert machine.disk.acknowledged == 0
+    later.run()
+    assert machine.disk.acknowledged == first
+    assert len(later.waiting) == 1
+    later.run()
+    assert machine.disk.acknowledged == machine.log.end
+    assert not later.waiting
+    assert machine.files.steps[machine.fine :] == ["write", "sync", "write", "sync"]
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC, NO])
+def test_a_failed_write_is_tried_again(policy: str) -> None:
+    machine = Machine(policy)
+    machine.add()
+    machine.disk.write()
+    machine.disk.commit()
+    before = machine.disk.acknowledged
+    machine.add()
+    machine.files.fail = nth(len(machine.files.steps) + 1)
+    assert not machine.disk.write()
+    assert machine.disk.error is not None
+    assert not machine.disk.lost
+    assert machine.disk.acknowledged == before
+    assert recovered(machine.files.after_crash()) == before
+    assert machine.disk.write()
+    assert machine.disk.error is None
+    machine.disk.commit()
+    assert recovered(machine.files.after_crash()) == machine.disk.acknowledged == machine.log.end
+
+
+def test_a_failed_flush_is_final() -> None:
+    machine = Machine(ALWAYS)
+    machine.add()
+    machine.files.fail = nth(len(machine.files.steps) + 2)
+    machine.disk.commit()
+    assert machine.disk.lost
+    assert machine.disk.acknowledged == 0
+    machine.disk.commit()
+    assert not machine.disk.write()
+    assert machine.disk.acknowledged == machine.log.frontier == 0
+
+
+def test_a_new_base_and_increment_make_up_for_a_failed_flush() -> None:
+    machine = Machine(ALWAYS)
+    machine.add()
+    machine.files.fail = nth(len(machine.files.steps) + 2)
+    machine.disk.commit()
+    _, descriptor = machine.directory.create()
+    machine.disk.switch(descriptor, ID)
+    mark = machine.log.end
+    machine.add()
+    assert not machine.disk.write()
+    machine.disk.recovered()
+    assert machine.disk.acknowledged == mark
+    assert machine.disk.error is None
+    machine.disk.commit()
+    assert machine.disk.acknowledged == machine.log.end
+
+
+def test_a_write_that_cannot_be_taken_back_is_final() -> None:
+    machine = Machine(EVERYSEC)
+    machine.add()
+    machine.files.fail = nth(len(machine.files.steps) + 1, lasting=True)
+    assert not machine.disk.write()
+    assert machine.disk.lost
+
+
+def test_the_log_keeps_what_was_not_written() -> None:
+    machine = Machine(EVERYSEC)
+    machine.log.limit = 1
+    machine.files.fail = nth(len(machine.files.steps) + 1)
+    machine.add(20_000)
+    assert not machine.disk.write()
+    machine.add(20_000)
+    assert machine.log.start == 0
+    assert machine.disk.write()
+    assert recovered(machine.files.after_crash()) == machine.log.end
+
+
+def test_the_old_increment_is_flushed_before_the_new_one_counts() -> None:
+    later = Later()
+    machine = Machine(ALWAYS, later)
+    machine.add()
+    machine.rotate()
+    machine.add()
+    machine.disk.commit()
+    assert recovered(machine.files.after_power_cut()) == 0
+    assert recovered(machine.files.after_crash()) == machine.log.end // 2
+    later.run()
+    assert recovered(machine.files.after_crash()) == machine.log.end
+    later.run()
+    assert recovered(machine.files.after_power_cut()) == machine.log.end == machine.log.frontier
+
+
+def test_close_leaves_everything() -> None:
+    machine = Machine(NO)
+    machine.add()
+    machine.rotate()
+    machine.add()
+    machine.disk.close()
+    assert recovered(machine.files.after_power_cut()) == machine.log.end
+    assert not machine.files.open
+    assert machine.log.holders == []
+    assert machine.log.durable is None
+
+
+def test_close_says_when_something_is_lost() -> None:
+    machine = Machine(NO)
+    machine.add()
+    machine.files.fail = nth(len(machine.files.steps) + 1, lasting=True)
+    with pytest.raises(OSError, match="told"):
+        machine.disk.close()
+
+
+def live(machine: Machine, generator: random.Random) -> int:
+    """A life of some steps; what was acknowledged."""
+    acknowledged = machine.disk.acknowledged
+    with suppress(PowerCut, OSError):
+        for _ in range(12):
+            machine.add(generator.randrange(3))
+            choice = generator.random()
+            if choice < 0.1:
+                machine.rotate()
+            elif choice < 0.6:
+                machine.disk.write()
+            else:
+                machine.disk.commit()
+            acknowledged = max(acknowledged, machine.disk.acknowledged)
+    return acknowledged
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC, NO])
+@pytest.mark.parametrize("kept", [0.0, 0.6])
+def test_power_cut_at_each_step(policy: str, kept: float) -> None:
+    for number in range(1, 30):
+        for seed in range(10):
+            machine = Machine(policy)
+            machine.files.fail = cut_power(machine.fine + number)
+            acknowledged = live(machine, random.Random(seed))
+            left = recovered(machine.files.after_power_cut(kept))
+            promised = acknowledged if policy == ALWAYS else machine.disk.flushed
+            assert promised <= left <= machine.log.end
+            assert acknowledged <= recovered(machine.files.after_crash())
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC, NO])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_failure_of_each_step(policy: str, lasting: bool) -> None:
+    for number in range(1, 30):
+        for seed in range(10):
+            machine = Machine(policy)
+            machine.files.fail = nth(machine.fine + number, lasting=lasting)
+            acknowledged = live(machine, random.Random(seed))
+            assert acknowledged <= recovered(machine.files.after_crash()) <= machine.log.end
+            if policy == ALWAYS:
+                assert acknowledged <= recovered(machine.files.after_power_cut())
