@@ -413,14 +413,14 @@ class Connection(asyncio.Protocol):
         elif data:
             self.write(data)
 
-    def write(self, data: bytes) -> None:
-        """Send bytes, once the disk has what they say."""
-        barrier = self.engine.barrier
-        if barrier is None or barrier(self, data):
-            self.write_now(data)
+    def write(self, data: bytes, durable: bool = False) -> None:
+        """Hand bytes to the kernel, or to the transport where the kernel takes no more.
 
-    def write_now(self, data: bytes) -> None:
-        """Hand bytes to the kernel, or to the transport where the kernel takes no more."""
+        Unless they are ``durable``, they may have to wait until the disk has what they say.
+        """
+        barrier = self.engine.barrier
+        if barrier is not None and not durable and not barrier(self, data):
+            return
         self.client.net_out += len(data)
         if not self.congested or self._is_drained():
             try:

@@ -199,6 +199,8 @@ _STRIDES = {b"*%d" % n: 2 * n + 1 for n in range(1, 65)}
 _large_array = re.compile(rb"\*[0-9]{5}").search
 _flat = chain.from_iterable
 _TOKEN = secrets.token_hex(8).encode()
+_MORE = object()
+"""What hiredis says when it needs more; its default, False, is equal to the reply ``:0``."""
 TYPED_TEXT = (b"+", b"=", b"(")
 """Simple, verbatim strings and big numbers, which hiredis returns as bytes too."""
 PIECE = 32 << 10
@@ -302,11 +304,11 @@ def _read(reader: hiredis.Reader, data: bytes) -> list[Any]:
     """What hiredis makes of this, a piece at a time: after each command it moves all the rest."""
     if len(data) <= PIECE:
         reader.feed(data)
-        return list(iter(reader.gets, False))
+        return list(iter(reader.gets, _MORE))
     read: list[Any] = []
     for at in range(0, len(data), PIECE):
         reader.feed(data, at, min(PIECE, len(data) - at))
-        read += iter(reader.gets, False)
+        read += iter(reader.gets, _MORE)
     return read
 
 
@@ -316,7 +318,7 @@ class Parser:
     __slots__ = ("reader",)
 
     def __init__(self) -> None:
-        self.reader = hiredis.Reader()
+        self.reader = hiredis.Reader(notEnoughData=_MORE)
 
     def parse(self, data: bytes) -> tuple[list[Args], bytes] | None:
         """All whole commands in ``data`` and the rest of it; None where only Framer can tell.
@@ -341,7 +343,7 @@ class Parser:
         try:
             read = _read(self.reader, data)
             self.reader.feed(_END)
-            read += iter(self.reader.gets, False)
+            read += iter(self.reader.gets, _MORE)
             whole = bool(read) and read.pop() == _TOKEN
             batch = read
         except hiredis.ProtocolError:
@@ -349,8 +351,8 @@ class Parser:
         try:
             if not whole:
                 # The end was taken for part of a command that is cut off: again, without it.
-                self.reader = hiredis.Reader()
-                batch = _read(hiredis.Reader(), data)
+                self.reader = hiredis.Reader(notEnoughData=_MORE)
+                batch = _read(hiredis.Reader(notEnoughData=_MORE), data)
             b"".join(_flat(batch))
         except (hiredis.ProtocolError, TypeError):
             return None

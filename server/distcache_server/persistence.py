@@ -257,7 +257,7 @@ class Persistence:
             self._send(connection, data)
 
     def _send(self, connection: Connection, data: bytes) -> None:
-        connection.write_now(data)
+        connection.write(data, durable=True)
         if connection.closing and not connection.parked:
             connection.close()
 

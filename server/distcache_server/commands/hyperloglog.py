@@ -21,6 +21,8 @@ from distcache_server.registry import (
 )
 from distcache_server.reply import OK, Status
 from distcache_server.types import hyperloglog as hll
+from distcache_server.types.buffer import Buffer
+from distcache_server.types.names import EMBEDDED
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -33,6 +35,11 @@ def _checked(value: bytes | None) -> bytes | None:
     if value is not None and not hll.is_hll(value):
         raise NotAnHLL
     return value
+
+
+def _kept(value: bytes) -> bytes | Buffer:
+    """As the keyspace holds it: Redis changes HyperLogLogs in place, so even a short one is raw."""
+    return Buffer(value) if len(value) <= EMBEDDED else value
 
 
 def _sources(client: Client, keys: Args) -> list[bytes]:
@@ -58,7 +65,7 @@ def pfadd(client: Client, words: Args) -> int:
         raise CorruptHLL from None
     if not changed and old is not None:
         return 0
-    keyspace.replace(key, value)
+    keyspace.replace(key, _kept(value))
     keyspace.changed(key, b"pfadd", STRING)
     return 1
 
@@ -86,7 +93,7 @@ def pfcount(client: Client, words: Args) -> int:
         raise CorruptHLL from None
     if value is not old:
         # The cached cardinality is no change of the key: nobody needs to hear of it.
-        keyspace.replace(words[1], value)
+        keyspace.replace(words[1], _kept(value))
     return total
 
 
@@ -103,7 +110,8 @@ def pfmerge(client: Client, words: Args) -> Any:
     target = _checked(keyspace.find_as(key, bytes))
     sources = _sources(client, [source for source in words[2:] if source != key])
     try:
-        keyspace.replace(key, hll.merge(target, sources, keyspace.limits.hll_sparse))
+        merged = hll.merge(target, sources, keyspace.limits.hll_sparse)
+        keyspace.replace(key, _kept(merged))
     except hll.InvalidHLL:
         raise CorruptHLL from None
     keyspace.changed(key, b"pfadd", STRING)
@@ -129,7 +137,7 @@ def pfdebug(client: Client, words: Args) -> Any:
             case b"GETREG":
                 dense = hll.to_dense(value)
                 if dense != value:
-                    keyspace.replace(key, dense)
+                    keyspace.replace(key, _kept(dense))
                     keyspace.changed(key, b"pfadd", STRING)
                 return list(hll.registers(dense))
             case b"DECODE":
@@ -141,7 +149,7 @@ def pfdebug(client: Client, words: Args) -> Any:
             case b"TODENSE":
                 if hll.encoding(value) == "dense":
                     return 0
-                keyspace.replace(key, hll.to_dense(value))
+                keyspace.replace(key, _kept(hll.to_dense(value)))
                 keyspace.changed(key, b"pfadd", STRING)
                 return 1
     except hll.InvalidHLL:

@@ -6,7 +6,6 @@ from typing import Any
 
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.hash import Hash
-from distcache_server.types.hyperloglog import MAGIC
 from distcache_server.types.list import List
 from distcache_server.types.set import Set
 from distcache_server.types.sorted_set import SortedSet
@@ -33,8 +32,7 @@ def encoding_of(value: Any) -> bytes:
         return encoding
     if is_int(value):
         return b"int"
-    # Redis makes HyperLogLogs to be changed in place.
-    return b"embstr" if len(value) <= EMBEDDED and value[:4] != MAGIC else b"raw"
+    return b"embstr" if len(value) <= EMBEDDED else b"raw"
 
 
 def is_int(value: Any) -> bool:

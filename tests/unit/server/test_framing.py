@@ -150,43 +150,42 @@ alike = st.integers(1, 4).flatmap(
     lambda size: st.lists(st.lists(word, min_size=size, max_size=size), min_size=2, max_size=6)
 )
 run = alike.map(lambda batch: b"".join(map(encoded, batch)))
-odd = st.sampled_from(
-    [
-        b"PING\r\n",
-        b"SET a 'b c'\n",
-        b"PING\nGET a\n  SET a\tb\r\n\r\n",
-        b"a\x0bb\x0cc\x00d\n",
-        b"\r\n",
-        b"*0\r\n",
-        b"*-1\r\n",
-        b"*-10\r\n",
-        b"*1\r\n:5\r\n",
-        b"*1\r\n+PING\r\n",
-        b"*2\r\n$3\r\nGET\r\n+a\r\n",
-        b"*1\r\n(4\r\n",
-        b"*2\r\n$4\r\nECHO\r\n(12\r\n",
-        b"*1\r\n=8\r\ntxt:PING\r\n",
-        b"*2\r\n$4\r\nECHO\r\n=5\r\ntxt:a\r\n",
-        b"*1\r\n$-1\r\n",
-        b"*1\r\n$1_0\r\n",
-        b"*1\r\n$01\r\na\r\n",
-        b"*2\r\n$3\r\nGET\r\n*1\r\n$1\r\na\r\n",
-        b"+OK\r\n",
-        b":1\r\n",
-        b":0\r\n",
-        b"#f\r\n",
-        b"+E\r\n",
-        b"+\r\n",
-        b"$3\r\nfoo\r\n",
-        b"*2\r\n$3\r\nGET\r\n$2\r\n",
-        b"_\r\n",
-        b"#t\r\n",
-        b"%1\r\n+a\r\n+b\r\n",
-        b'"unbalanced\r\n',
-        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$5\r\nhello--*1\r\n$4\r\nPING\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\n\r\n",
-    ]
-)
+ODD = [
+    b"PING\r\n",
+    b"SET a 'b c'\n",
+    b"PING\nGET a\n  SET a\tb\r\n\r\n",
+    b"a\x0bb\x0cc\x00d\n",
+    b"\r\n",
+    b"*0\r\n",
+    b"*-1\r\n",
+    b"*-10\r\n",
+    b"*1\r\n:5\r\n",
+    b"*1\r\n+PING\r\n",
+    b"*2\r\n$3\r\nGET\r\n+a\r\n",
+    b"*1\r\n(4\r\n",
+    b"*2\r\n$4\r\nECHO\r\n(12\r\n",
+    b"*1\r\n=8\r\ntxt:PING\r\n",
+    b"*2\r\n$4\r\nECHO\r\n=5\r\ntxt:a\r\n",
+    b"*1\r\n$-1\r\n",
+    b"*1\r\n$1_0\r\n",
+    b"*1\r\n$01\r\na\r\n",
+    b"*2\r\n$3\r\nGET\r\n*1\r\n$1\r\na\r\n",
+    b"+OK\r\n",
+    b":1\r\n",
+    b":0\r\n",
+    b"#f\r\n",
+    b"+E\r\n",
+    b"+\r\n",
+    b"$3\r\nfoo\r\n",
+    b"*2\r\n$3\r\nGET\r\n$2\r\n",
+    b"_\r\n",
+    b"#t\r\n",
+    b"%1\r\n+a\r\n+b\r\n",
+    b'"unbalanced\r\n',
+    b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$5\r\nhello--*1\r\n$4\r\nPING\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+]
+odd = st.sampled_from(ODD)
 
 
 @pytest.mark.fuzz
@@ -208,6 +207,16 @@ def test_the_same_commands_however_the_bytes_are_cut(
     assert ear.seen == expected
     assert answers.startswith(b"-ERR Protocol error: ") == (error == b"error")
     assert ear.connection.client.close_after_reply == bool(error)
+
+
+@pytest.mark.parametrize("data", ODD)
+def test_what_is_odd_alone_and_among_commands(data: bytes) -> None:
+    for stream in (data, encoded([b"GET"]) + data, data + encoded([b"GET"])):
+        ear = Ear()
+        answers = ear.hear(stream)
+        expected, error = strictly(stream)
+        assert ear.seen == expected
+        assert answers.startswith(b"-ERR Protocol error: ") == (error == b"error")
 
 
 @settings(max_examples=100)

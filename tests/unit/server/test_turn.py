@@ -29,7 +29,7 @@ class Served(Connection):
         self.reads_alone += 1
         super().receive(data)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, durable: bool = False) -> None:
         self.sent.append(data)
 
     def take(self) -> bytes:
