@@ -108,9 +108,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         turn = self.turn
-        if not turn.reads:
+        if not turn.begun:
             turn.begin()
-        turn.reads += 1
         turn.arrivals.append((self, data))
         if not turn.gathers or len(data) > LARGE:
             turn.answer_arrivals()

@@ -36,19 +36,21 @@ CHUNK = 8 << 10
 class Turn:
     """The reads of this turn; ``answer`` is called when there are no more."""
 
-    __slots__ = ("_call_soon", "arrivals", "engine", "gathers", "reads")
+    __slots__ = ("_call_soon", "arrivals", "begun", "engine", "gathers", "reads")
 
     def __init__(self, engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self.engine = engine
         self._call_soon = call_soon
         self.arrivals: list[Arrival] = []
+        self.begun = False
         self.reads = 0
-        """In this turn."""
+        """Answered in this turn."""
         self.gathers = False
         """Reads are kept for the end of the turn, since the last turn had many."""
 
     def begin(self) -> None:
         """The first read of a turn is there."""
+        self.begun = True
         self._call_soon(self.answer)
 
     def answer(self) -> None:
@@ -56,10 +58,12 @@ class Turn:
         self.answer_arrivals()
         self.gathers = self.reads >= MANY
         self.reads = 0
+        self.begun = False
 
     def answer_arrivals(self) -> None:
         """Run all that has arrived."""
         arrivals, self.arrivals = self.arrivals, []
+        self.reads += len(arrivals)
         if len(arrivals) == 1:
             self._answer_each(arrivals)
             return
@@ -104,9 +108,11 @@ class Turn:
         count = len(columns[0])
         if columns[0].count(columns[0][0]) != count:
             return False
-        # The commands of a read are told by its line breaks, unless some stand within words.
+        # With as many line breaks as lines there are none within words; and a read that has those
+        # of whole commands, ahead of one that begins as all do, ends where a command does.
         breaks = [data.count(b"\n") for _, data in arrivals]
-        if sum(breaks) != count * lines:
+        single = breaks.count(lines) == len(breaks)
+        if sum(breaks) != count * lines or not (single or all(n % lines == 0 for n in breaks)):
             return False
         logged = first.logged
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
@@ -122,7 +128,7 @@ class Turn:
                 connection.client.logged = first.logged
         first.commands -= count
         last_command = first.last_command
-        if breaks.count(lines) == count:
+        if single:
             replies = encode_each(values, encoders)
             for (connection, data), out in zip(arrivals, replies, strict=True):
                 client = connection.client
@@ -155,9 +161,7 @@ class Turn:
 def _parse(reads: list[bytes]) -> tuple[Columns | None, int]:
     """The commands of these reads, if all have equal numbers of words, and the lines of each.
 
-    Each read holds whole commands: nobody completes what somebody else began.  As all reads begin
-    with the same ``HEAD``, where one starts there is the head of a command, or the lines do not
-    fit; and a line within a word ends the attempt.
+    That each read holds whole commands is left to the caller to see.
     """
     data = b"".join(reads)
     if data[0] == STAR:

@@ -9,6 +9,8 @@ from distcache_server.connection import Connection
 from distcache_server.engine import Engine
 from distcache_server.gate import Gate
 from distcache_server.turn import MANY
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.resp import encode
 
@@ -167,6 +169,10 @@ def test_who_blocks_is_served_in_order_of_arrival() -> None:
         (b"*2\r\n$3\r\nGET\r\n$2\r\n", b"*2\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
         (b"*2\r\n$3\r\nGET\r\n$4\r\nab", b"*2\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
         (b"*2\r\n$3\r\nGET\r\n$4\r\nab", b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
+        (
+            b"*3\r\n$3\r\nSET\r\n$4\r\nab",
+            b"*3\r\n$3\r\nSET\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+        ),
         (b"*2\r\n$3\r\nGET\r\n$20\r\n", b"*2\r\n$3\r\nGET\r\n$1\r\nb\r\n\r\n"),
         (b"PING\r\nPING\r\nPI", b"PING\r\nPING\r\nPING\r\n"),
         (b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n", b"$1\r\nb\r\n"),
@@ -202,6 +208,39 @@ def test_few_reads_are_answered_at_once() -> None:
     assert first.take() == b""
     house.turn.answer()
     assert first.take() == b"+PONG\r\n"
+
+
+nasty = st.lists(
+    st.sampled_from([b"a", b"\r\n", b"\n", b"*3\r\n", b"$3\r\n", b"SET\r\n", b"$1\r\n"]), max_size=4
+).map(b"".join)
+commands_of_one = st.lists(
+    st.one_of(
+        nasty.map(lambda value: encode("SET", "key", value)),
+        st.just(encode("GET", "key")),
+        st.just(b"*3\r\n$3\r\nSET\r\n" + encode("SET", "key", "injected")),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=20)
+@given(st.lists(commands_of_one, min_size=2, max_size=4), st.data())
+def test_streams_cut_anywhere_do_not_mix(streams: list[list[bytes]], data: st.DataObject) -> None:
+    house = House(len(streams))
+    left = [
+        b"".join(stream).replace(b"key", b"k%d_" % number) for number, stream in enumerate(streams)
+    ]
+    expected = [House(1)(stream)[0] for stream in left]
+    received = [b""] * len(streams)
+    while any(left):
+        reads = []
+        for number, stream in enumerate(left):
+            size = data.draw(st.integers(1, len(stream)) if stream else st.just(0))
+            reads.append(stream[:size])
+            left[number] = stream[size:]
+        received = [a + b for a, b in zip(received, house(*reads), strict=True)]
+    assert received == expected
 
 
 def test_a_closed_connection_gets_nothing() -> None:
