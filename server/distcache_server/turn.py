@@ -29,7 +29,7 @@ HEAD = 13
 """Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
 MANY = 8
 """In turns of fewer reads each is answered at once: then clients go on while others are served."""
-CHUNK = 8 << 10
+CHUNK = 16 << 10
 """Bytes that are parsed together: what fits in the processor's nearest caches."""
 
 
