@@ -157,7 +157,7 @@ def overall(engine: Engine) -> Iterator[Metric]:
         "maxmemory_policy": engine.config.maxmemory_policy,
         "tcp_port": str(engine.port),
         "run_id": engine.run_id,
-        "master_replid": engine.replication_id,
+        "master_replid": engine.history.id,
     }
     instance = GaugeMetricFamily("redis_instance_info", "What the server is.", labels=list(labels))
     instance.add_metric(list(labels.values()), 1)
