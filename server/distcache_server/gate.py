@@ -120,7 +120,7 @@ class Gate:
         for client in sorted(sizes, key=sizes.__getitem__, reverse=True):
             if total <= limit:
                 return
-            if not client.no_evict:
+            if not client.no_evict and client.kind in ("normal", "pubsub"):
                 total -= sizes[client]
                 self.engine.counters.evicted_clients += 1
                 logs.warning("Evicting client", id=client.id, memory=sizes[client])

@@ -126,7 +126,6 @@ class Replicas:
 
     def _join(self, client: Client, it: Replica) -> None:
         self.clients[client] = it
-        client.no_evict = True
         client.enter("monitoring")
         logs.notice("Replica asks for synchronization", replica=self.place(client))
         self.count()

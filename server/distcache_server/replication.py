@@ -155,7 +155,6 @@ class Replication:
         engine.next_client += 1
         client.address = f"{link.host}:{link.port}" if link is not None else "?:0"
         client.is_primary = True
-        client.no_evict = True
         client.created_ms = client.last_ms = engine.now_ms
         client.kill = lambda: session.drop("killed")
         engine.clients[client.id] = client
