@@ -86,7 +86,8 @@ class Journal:
         """Log the effect of a command."""
         effect = client.effect
         self._add(client.keyspace, encode(words) if effect is None else self._encoded(effect))
-        client.logged = self.log.end
+        if not self.engine.in_transaction:
+            client.logged = self.log.end
 
     def write_run(self, client: Client, columns: Columns) -> None:
         """``write`` of commands that are their own effects; their words in columns."""

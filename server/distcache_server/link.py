@@ -337,7 +337,9 @@ class Session(asyncio.Protocol):
     def _stream(self, data: bytes) -> None:
         """A piece of the log."""
         if self._framer is None:
-            parsed = self._parser.parse(data) if data[0] == STAR else None
+            if data[0] != STAR:
+                raise ProtocolError(f"{data[:1]!r} stands where a command should begin")
+            parsed = self._parser.parse(data)
             if parsed is not None:
                 batch, rest = parsed
                 if batch:

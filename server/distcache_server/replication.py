@@ -48,6 +48,7 @@ class Replication:
         """Follow the primary that is configured, if there is one."""
         self.has_history = self.persistence.is_known
         self.replay.select(self.engine.selected)
+        self.replicas.count()
         if (primary := self.engine.config.replicaof) is not None:
             self._become_replica()
             self.link = Link(self, *primary)
