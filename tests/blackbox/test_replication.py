@@ -21,7 +21,7 @@ from tests.support.replication import (
 )
 from tests.support.samples import OTHERS, commands
 from tests.support.servers import OURS, redis_server
-from tests.unit.server.writes import write
+from tests.support.writes import write
 
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
 
@@ -522,3 +522,77 @@ def test_a_sync_that_is_cut_off(start: Start) -> None:
         wait_linked(server)
         assert ask(server, "DEBUG", "DIGEST") == ask(source, "DEBUG", "DIGEST")
         assert info(server)["master_repl_offset"] == "100"
+
+
+# Restarts
+
+
+@pytest.fixture
+def restart(start: Start) -> Callable[[Process, str], Process]:
+    """Kill a server with an append-only file and start it again, as a replica or not."""
+
+    def again(server: Process, replicaof: str = "") -> Process:
+        folder = ask(server, "CONFIG", "GET", "dir")[1].decode()
+        server.kill()
+        primary = ("--replicaof", replicaof) if replicaof else ()
+        port = str(server.port)
+        new = start("ours", *APPENDING, "--dir", folder, "--port", port, *primary)
+        eventually(lambda: info(new, "persistence")["loading"] == "0")
+        return new
+
+    return again
+
+
+APPENDING = ("--appendonly", "yes", "--appendfsync", "always")
+Restart = Callable[..., Process]
+
+
+@pytest.mark.parametrize("primary", ["ours", "real"])
+def test_a_replica_that_restarts_goes_on(start: Start, restart: Restart, primary: str) -> None:
+    one, other = start(primary), start("ours", *APPENDING)
+    write_much(one, 31, 300)
+    follow(other, one)
+    eventually(lambda: info(other, "persistence")["aof_rewrite_in_progress"] == "0")
+    write_much(one, 32, 300)
+    assert agree(one, other)
+    other = restart(other, f"127.0.0.1 {one.port}")
+    wait_linked(other)
+    write_much(one, 33, 300)
+    assert agree(one, other)
+    assert info(one, "stats")["sync_full"] == "1"
+    assert ask(other, "BGREWRITEAOF")
+    eventually(lambda: info(other, "persistence")["aof_rewrite_in_progress"] == "0")
+    write_much(one, 34, 300)
+    assert agree(one, other)
+    other = restart(other, f"127.0.0.1 {one.port}")
+    wait_linked(other)
+    write_much(one, 35, 300)
+    assert agree(one, other)
+    assert info(one, "stats")["sync_full"] == "1"
+
+
+def test_a_primary_that_restarts_is_followed_on(start: Start, restart: Restart) -> None:
+    one, other = start("ours", *APPENDING), start("ours")
+    follow(other, one)
+    write_much(one, 36, 300)
+    assert agree(one, other)
+    one = restart(one)
+    eventually(lambda: info(one)["connected_slaves"] == "1")
+    wait_linked(other)
+    write_much(one, 37, 300)
+    assert agree(one, other)
+    assert info(one, "stats")["sync_full"] == "0"
+
+
+def test_a_replica_that_restarts_as_a_primary(start: Start, restart: Restart) -> None:
+    one, other = start("ours"), start("ours", *APPENDING)
+    write_much(one, 38, 300)
+    follow(other, one)
+    write_much(one, 39, 300)
+    assert agree(one, other)
+    before = info(one)["master_replid"]
+    other = restart(other)
+    assert info(other)["master_replid2"] == before
+    write_much(other, 40, 300)
+    follow(one, other)
+    assert agree(one, other)

@@ -139,13 +139,6 @@ def test_a_primary_without_replicas(ask: Ask) -> None:
     assert ask("REPLICAOF", "127.0.0.1", "65536") == b"ERR Invalid master port"
 
 
-@pytest.mark.ours("Redis can do it")
-def test_it_cannot_be_a_replica(ask: Ask) -> None:
-    refused = b"ERR this server cannot be a replica; only REPLICAOF NO ONE is possible"
-    assert ask("REPLICAOF", "127.0.0.1", "6379") == refused
-    assert ask("ROLE")[0] == b"master"
-
-
 # MONITOR
 
 
