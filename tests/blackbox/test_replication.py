@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import Error, Process, Wire, eventually
+from tests.support import Error, Process, Wire, eventually, free_port
 from tests.support.replication import (
     SETTINGS,
     agree,
@@ -308,6 +309,23 @@ def test_who_is_connected(start: Start) -> None:
     assert ask(other, "SLAVEOF", "127.0.0.1", one.port) == (
         b"OK Already connected to specified master"
     )
+
+
+def test_metrics(start: Start) -> None:
+    ports = [free_port(), free_port()]
+    one, other = (start("ours", "--metrics-port", str(port)) for port in ports)
+    follow(other, one)
+
+    def scraped(port: int) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text: str = page.read().decode()
+        return text
+
+    line = f'slave_ip="127.0.0.1",slave_port="{other.port}",slave_state="online"}}'
+    eventually(lambda: f"redis_connected_slave_offset_bytes{{{line}" in scraped(ports[0]))
+    assert "redis_connected_slaves 1.0" in scraped(ports[0])
+    assert "redis_master_link_up 1.0" in scraped(ports[1])
+    assert 'role="slave"' in scraped(ports[1])
 
 
 # What a primary does

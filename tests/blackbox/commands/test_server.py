@@ -128,17 +128,6 @@ def test_time(ask: Ask) -> None:
     assert ask("TIME", "x") == b"ERR wrong number of arguments for 'time' command"
 
 
-# Replication
-
-
-def test_a_primary_without_replicas(ask: Ask) -> None:
-    assert ask("ROLE") == [b"master", 0, []]
-    assert ask("REPLICAOF", "NO", "ONE") == b"OK"
-    assert ask("SLAVEOF", "no", "one") == b"OK"
-    assert ask("REPLICAOF", "127.0.0.1", "port") == b"ERR Invalid master port"
-    assert ask("REPLICAOF", "127.0.0.1", "65536") == b"ERR Invalid master port"
-
-
 # MONITOR
 
 
