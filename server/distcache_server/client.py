@@ -9,6 +9,8 @@ from distcache_server.arguments import Args
 from distcache_server.reply import ENCODERS, RESP2, Encoder, Encoders, Push, Replies
 
 if TYPE_CHECKING:
+    from distcache_replication.primary import Replica
+
     from distcache_server.blocking import Wait
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
@@ -63,6 +65,7 @@ class Client:
         "engine",
         "failed",
         "id",
+        "is_primary",
         "keyspace",
         "kill",
         "last_command",
@@ -82,6 +85,7 @@ class Client:
         "protocol",
         "queue",
         "queued_bytes",
+        "replica",
         "resume",
         "send",
         "shard_channels",
@@ -125,6 +129,10 @@ class Client:
         self.no_evict = False
         self.no_touch = False
         self.monitoring = False
+        self.is_primary = False
+        """It stands for the primary whose log we apply."""
+        self.replica: Replica | None = None
+        """What it said of itself, where it is a replica or about to be one."""
         self.soft_since_ms = 0
         """Since when the output buffer is over its soft limit; 0 if it is not."""
 
@@ -170,7 +178,7 @@ class Client:
 
         Under RESP3 it may do everything, and hears what its own commands publish behind the reply.
         """
-        if self.monitoring:
+        if self.monitoring or self.kind == "replica":
             return "monitoring"
         if self.subscriptions:
             return "subscribed" if self.protocol == 2 else "listening"
@@ -206,6 +214,10 @@ class Client:
     @property
     def kind(self) -> str:
         """The class that limits of the output buffer and CLIENT KILL go by."""
+        if self.replica is not None and self.replica.since_s:
+            return "replica"
+        if self.is_primary:
+            return "master"
         return "pubsub" if self.subscriptions else "normal"
 
     @property

@@ -143,9 +143,13 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.clogged = True
         self.open = False
+        if self.client.replica is not None:
+            self.client.replica.drained.clear()
 
     def resume_writing(self) -> None:
         self.clogged = False
+        if self.client.replica is not None:
+            self.client.replica.drained.set()
         self.resume()
 
     def eof_received(self) -> bool:

@@ -22,6 +22,7 @@ from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 from distcache_server.listeners import Listener, Place
 from distcache_server.persistence import Persistence
+from distcache_server.replication import Replication
 from distcache_server.snapshot_file import CannotLoad
 
 SWEEP_S = 0.03
@@ -54,6 +55,7 @@ class Server:
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
+        self.replication = Replication(self.engine, self.persistence)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
         self._unix: asyncio.Server | None = None
@@ -102,6 +104,8 @@ class Server:
         elif self.load:
             await self._load()
         self.persistence.start()
+        if self.engine.loading is None:
+            self.replication.start()
         self._work = self.loop.create_task(self._run())
 
     async def _load(self) -> None:
@@ -185,6 +189,7 @@ class Server:
             group.create_task(self._sweep())
             group.create_task(self._tick())
             group.create_task(self.persistence.run())
+            group.create_task(self.replication.run())
 
     async def _sweep(self) -> None:
         while True:
@@ -208,6 +213,7 @@ class Server:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
+        await self.replication.stop()
         clients = list(self.engine.clients.values())
         for client in clients:
             if client.blocked is not None:

@@ -23,7 +23,10 @@ from distcache_server.errors import (
     NotInThisContext,
     NotWhileMonitoring,
     OutOfMemory,
+    PrimaryDown,
+    ReadOnly,
     StillLoading,
+    TooFewReplicas,
 )
 from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
 from distcache_server.monitoring import show
@@ -183,6 +186,30 @@ def refuse_broken(client: Client, _: Args) -> Any:
     raise Misconfigured(client.engine.broken or b"")
 
 
+def refuse_read_only(_: Client, __: Args) -> Any:
+    raise ReadOnly
+
+
+def refuse_lonely(_: Client, __: Args) -> Any:
+    raise TooFewReplicas
+
+
+def refuse_stale(_: Client, __: Args) -> Any:
+    raise PrimaryDown
+
+
+def relayed(engine: Engine, handler: Handler) -> Handler:
+    """Give a message to the replicas, too."""
+
+    def run(client: Client, words: Args) -> Any:
+        reply = handler(client, words)
+        if engine.log is not None:
+            engine.log(client, words)
+        return reply
+
+    return run
+
+
 def refuse_in_multi(_: Client, __: Args) -> Any:
     raise NotAllowedInMulti
 
@@ -256,7 +283,8 @@ def build(engine: Engine) -> dict[str, Table]:
 READS, DENIES, UNPAUSABLE = int(Flag.READONLY), int(Flag.DENYOOM), int(Flag.UNPAUSABLE)
 WRITES, PAUSABLE = int(Flag.WRITE), int(MAY_WRITE)
 NO_AUTH, NO_MULTI = int(Flag.NO_AUTH), int(Flag.NO_MULTI)
-LOADS = int(Flag.LOADING)
+LOADS, SERVES_STALE = int(Flag.LOADING), int(Flag.STALE)
+RELAYED = int(Flag.MAY_REPLICATE)
 INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
 UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
 USES_KEYS = int(MAY_WRITE | Flag.READONLY)
@@ -271,6 +299,8 @@ def _rows(engine: Engine) -> list[_Row]:
         handler, bits = command.handler, command.bits
         if bits & WRITES:
             handler = logged(engine, handler)
+        elif engine.relaying and bits & RELAYED and command.group == "pubsub":
+            handler = relayed(engine, handler)
         if engine.untouching and bits & READS:
             handler = untouched(handler)
         if engine.monitors and not bits & UNSHOWN:
@@ -282,6 +312,12 @@ def _rows(engine: Engine) -> list[_Row]:
             handler = paused(engine, handler)
         if engine.broken is not None and (bits & WRITES or command.name == "ping"):
             handler, waits = refuse_broken, True
+        if engine.lonely and bits & WRITES:
+            handler, waits = refuse_lonely, True
+        if engine.read_only and bits & WRITES:
+            handler, waits = refuse_read_only, True
+        if engine.stale and not bits & SERVES_STALE:
+            handler, waits = refuse_stale, True
         stats = engine.stats.get(command.name)
         if stats is None:
             stats = engine.stats[command.name] = Stats()

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from distcache_replication.history import History
+
 from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Blocking, Cancel
 from distcache_server.config import Config
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from distcache_server.connection import Connection
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
+    from distcache_server.replication import Replication
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -61,7 +64,8 @@ class Engine:
     ) -> None:
         self.config = config = config or Config()
         self.run_id = secrets.token_hex(20)
-        self.replication_id = secrets.token_hex(20)
+        self.history = History()
+        """Which log ours is, as replicas know it."""
         self.started_ms = self.now_ms
         self.started_monotonic = time.monotonic()
 
@@ -94,6 +98,19 @@ class Engine:
         """Told after the last effect of a transaction."""
         self.persistence: Persistence | None = None
         """What is kept on disk; None for an engine without a server around it."""
+        self.replication: Replication | None = None
+        """The part in replication; None for an engine without a server around it."""
+        self.follows = False
+        """It is a replica."""
+        self.read_only = False
+        self.stale = False
+        """A replica without its primary, which is to answer no one."""
+        self.lonely = False
+        """A primary with fewer replicas than writes need."""
+        self.selected = 0
+        """The database that the log of our primary has selected."""
+        self.relaying = False
+        """What is published reaches replicas, too."""
         self.barrier: Callable[[Connection, bytes], bool] | None = None
         """Asked before replies are sent: False keeps them until what they say is on disk."""
         self.broken: bytes | None = None
@@ -227,10 +244,16 @@ class Engine:
         return sum(keyspace.changes for keyspace in self.databases)
 
     def _pause_changed(self) -> None:
-        """While writes wait, no key goes by its deadline; it is hidden all the same."""
-        for keyspace in self.databases:
-            keyspace.frozen = self.pause.until_ms > 0
+        self.freeze()
         self.rebuild()
+
+    def freeze(self) -> None:
+        """While writes wait, no key goes by its deadline; it is hidden all the same.
+
+        Nor does one on a replica, before its primary says so.
+        """
+        for keyspace in self.databases:
+            keyspace.frozen = self.pause.until_ms > 0 or self.follows
 
     def note_slow(self, client: Client, command: Command, words: Args, elapsed_ns: int) -> None:
         """A command took longer than ``notable_ns``: slow log and latency."""
@@ -274,6 +297,8 @@ class Engine:
         self.pause.forget(client)
         self.stop_monitoring(client)
         self.touch_no_keys(client, False)
+        if self.replication is not None:
+            self.replication.replicas.forget(client)
         self.clients.pop(client.id, None)
 
     def watch(self, client: Client, keyspace: Keyspace, key: bytes) -> None:

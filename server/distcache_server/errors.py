@@ -383,8 +383,45 @@ class BadPrimaryPort(CommandError):
     text = b"ERR Invalid master port"
 
 
-class CannotReplicate(CommandError):
-    text = b"ERR this server cannot be a replica; only REPLICAOF NO ONE is possible"
+class NoReplication(CommandError):
+    """There is an engine, and no server around it."""
+
+    text = b"ERR this server cannot take part in replication"
+
+
+class ReadOnly(CommandError):
+    text = b"READONLY You can't write against a read only replica."
+
+
+class TooFewReplicas(CommandError):
+    text = b"NOREPLICAS Not enough good replicas to write."
+
+
+class PrimaryDown(CommandError):
+    text = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+
+
+class NoPrimaryLink(CommandError):
+    text = b"NOMASTERLINK Can't SYNC while not connected with my master"
+
+
+class InstanceChanged(CommandError):
+    text = (
+        b"UNBLOCKED force unblock from blocking operation, instance state changed"
+        b" (master -> replica?)"
+    )
+
+
+class NotOnReplica(CommandError):
+    text = (
+        b"ERR %b cannot be used with replica instances. Please also note that since Redis 4.0 if a"
+        b" replica is configured to be writable (which is not the default) writes to replicas are"
+        b" just local and are not propagated."
+    )
+
+
+class BadReplicaOption(CommandError):
+    text = b"ERR Unrecognized REPLCONF option: %b"
 
 
 class NoShutdown(CommandError):

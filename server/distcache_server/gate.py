@@ -67,6 +67,8 @@ class Gate:
         # Who monitors is sent what nobody asked for, like who subscribes.
         unasked = client.subscriptions or client.monitoring
         limit = limits.pubsub if unasked else limits.normal
+        if client.kind == "replica":
+            return  # what waits for it in the log counts, too (replicas.py)
         size = client.memory()[1]
         now_ms = self.engine.now_ms
         if not limit.soft or size <= limit.soft:
@@ -105,8 +107,8 @@ class Gate:
         if config.timeout:
             oldest = now_ms - config.timeout * 1000
             for client in list(clients.values()):
-                busy = client.subscriptions or client.blocked is not None or client.monitoring
-                if client.last_ms < oldest and not busy:
+                busy = client.blocked is not None or client.monitoring
+                if client.last_ms < oldest and client.kind == "normal" and not busy:
                     logs.verbose("Closing idle client", id=client.id, address=client.address)
                     client.kill()
         if most := config.maxmemory_clients.of(config.maxmemory):
@@ -118,7 +120,7 @@ class Gate:
         for client in sorted(sizes, key=sizes.__getitem__, reverse=True):
             if total <= limit:
                 return
-            if not client.no_evict:
+            if not client.no_evict and client.kind in ("normal", "pubsub"):
                 total -= sizes[client]
                 self.engine.counters.evicted_clients += 1
                 logs.warning("Evicting client", id=client.id, memory=sizes[client])

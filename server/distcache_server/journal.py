@@ -27,7 +27,7 @@ UNKNOWN = -1
 class Journal:
     """Writes the log of an engine, while somebody follows it."""
 
-    __slots__ = ("engine", "history", "log", "selected", "together")
+    __slots__ = ("_followers", "_muted", "engine", "history", "log", "selected", "together")
 
     def __init__(self, engine: Engine, log: Log, history: History) -> None:
         self.engine = engine
@@ -37,18 +37,47 @@ class Journal:
         """The database that the log has selected; UNKNOWN makes it say so again."""
         self.together: list[bytes] = []
         """Effects of the transaction that runs."""
+        self._followers = 0
+        self._muted = False
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a log, of our own or of a primary."""
+        return self._followers > 0
 
     def attach(self) -> None:
-        """Log from now on."""
+        """One more wants the log."""
+        self._followers += 1
+        if self._followers == 1 and not self._muted:
+            self._hook()
+
+    def detach(self) -> None:
+        """One less wants it."""
+        self._followers -= 1
+        if not self._followers and not self._muted:
+            self._unhook()
+
+    def mute(self, on: bool) -> None:
+        """While we are a replica the log is our primary's, and nothing of ours gets into it."""
+        if on == self._muted:
+            return
+        self._muted = on
+        if self._followers and on:
+            self._unhook()
+        elif self._followers:
+            self._hook()
+
+    def _hook(self) -> None:
         engine = self.engine
         engine.log, engine.log_run = self.write, self.write_run
         engine.transaction_ended = self.end_transaction
         for keyspace in engine.databases:
             keyspace.on_removed, keyspace.on_fields_removed = self.removed, self.fields_removed
 
-    def detach(self) -> None:
-        """Log no more."""
+    def _unhook(self) -> None:
         engine = self.engine
+        if self.together:
+            self.end_transaction(None)
         engine.log = engine.log_run = engine.transaction_ended = None
         for keyspace in engine.databases:
             keyspace.on_removed = keyspace.on_fields_removed = None
@@ -57,7 +86,8 @@ class Journal:
         """Log the effect of a command."""
         effect = client.effect
         self._add(client.keyspace, encode(words) if effect is None else self._encoded(effect))
-        client.logged = self.log.end
+        if not self.engine.in_transaction:
+            client.logged = self.log.end
 
     def write_run(self, client: Client, columns: Columns) -> None:
         """``write`` of commands that are their own effects; their words in columns."""
@@ -70,13 +100,14 @@ class Journal:
             several = [MULTI, *several, EXEC]
         return b"".join(several) if several else encode(cast(Args, effect))
 
-    def end_transaction(self, client: Client) -> None:
+    def end_transaction(self, client: Client | None) -> None:
         """Log what the transaction did, in one piece."""
         effects, self.together = self.together, []
         if effects:
             several = len(effects) > 1
             self.log.append(b"".join([MULTI, *effects, EXEC]) if several else effects[0])
-            client.logged = self.log.end
+            if client is not None:
+                client.logged = self.log.end
 
     def removed(self, keyspace: Keyspace, key: bytes) -> None:
         """A key went by deadline or eviction."""

@@ -184,6 +184,11 @@ def set_level(level: str) -> None:
 SYSLOG = "/dev/log"
 
 
+def set_role(letter: str) -> None:
+    """What stands behind the number of the process: ``M`` for a primary, ``S`` for a replica."""
+    LineFormatter.role = letter
+
+
 class LineFormatter(logging.Formatter):
     """A record as one line, whatever is in it."""
 

@@ -13,7 +13,10 @@ from distcache_server.errors import (
     NotInThisContext,
     NotWhileMonitoring,
     OutOfMemory,
+    PrimaryDown,
+    ReadOnly,
     StillLoading,
+    TooFewReplicas,
     UnknownCommand,
     UnknownSubcommand,
     WrongArity,
@@ -36,6 +39,9 @@ REFUSALS = (
     DebugNotAllowed,
     Misconfigured,
     StillLoading,
+    ReadOnly,
+    TooFewReplicas,
+    PrimaryDown,
 )
 """Errors that keep a command from running at all."""
 

@@ -143,6 +143,14 @@ class Evictor:
         )
         return self._counting
 
+    def recount(self) -> None:
+        """All keys are others now: count them, in steps."""
+        for keyspace in self.databases:
+            if keyspace.ledger is not None:
+                keyspace.ledger.counted = 0
+                keyspace.ledger.dated(keyspace.deadlines.count)
+        self._counting = self.active
+
     def used(self) -> int:
         """Bytes that keys, values and clients take: as counted, or else as the system sees it."""
         used = self.budget.used if self.active else max(resident() - self._at_start, 0)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from distcache_replication.primary import SHOWN
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -157,11 +158,40 @@ def overall(engine: Engine) -> Iterator[Metric]:
         "maxmemory_policy": engine.config.maxmemory_policy,
         "tcp_port": str(engine.port),
         "run_id": engine.run_id,
-        "master_replid": engine.replication_id,
+        "master_replid": engine.history.id,
     }
     instance = GaugeMetricFamily("redis_instance_info", "What the server is.", labels=list(labels))
     instance.add_metric(list(labels.values()), 1)
     yield instance
+
+
+def replication(engine: Engine) -> Iterator[Metric]:
+    """How far the replicas are; on a replica, how its link to the primary is."""
+    it = engine.replication
+    if it is None:
+        return
+    labels = ["slave_ip", "slave_port", "slave_state"]
+    name = "redis_connected_slave"
+    offset = GaugeMetricFamily(
+        f"{name}_offset_bytes", "The log that it has applied.", labels=labels
+    )
+    lag = GaugeMetricFamily(f"{name}_lag_seconds", "Since it was heard of.", labels=labels)
+    now_s = time.monotonic()
+    for client, replica in it.replicas.clients.items():
+        if replica.state in SHOWN:
+            values = [it.replicas.host(client), str(replica.port), SHOWN[replica.state]]
+            offset.add_metric(values, replica.acknowledged)
+            lag.add_metric(values, replica.lag_s(now_s))
+    yield from (offset, lag)
+    if it.link is not None:
+        up = it.link.is_up
+        idle_s = int(now_s - it.link.heard_s) if up else -1
+        for figure, text, value in (
+            ("master_link_up", "1: the primary's log is followed.", int(up)),
+            ("master_last_io_seconds_ago", "Since the primary was heard of.", idle_s),
+            ("slave_repl_offset", "How far its log was applied.", it.persistence.log.end),
+        ):
+            yield GaugeMetricFamily(f"redis_{figure}", text, value)
 
 
 def commands(engine: Engine) -> Iterator[Metric]:
@@ -282,7 +312,7 @@ class Exporter:
                 self._surveying = asyncio.create_task(self._survey_all())
             await asyncio.wait([self._surveying], timeout=PATIENCE_S)
         texts = []
-        for part in (overall, commands, latencies, errors, databases, group_reads):
+        for part in (overall, replication, commands, latencies, errors, databases, group_reads):
             texts.append(exposition(part(self.engine)))
             await asyncio.sleep(0)
         if self._survey is not None:

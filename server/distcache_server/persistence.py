@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeVar
 from distcache_replication.directory import Directory, Refused
 from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
 from distcache_replication.files import Files
-from distcache_replication.history import History
 from distcache_replication.log import Log
 
 from distcache_server import logs
@@ -53,8 +52,12 @@ class Persistence:
         """Whether a load is of no use any more."""
         self.files = Files()
         self.log = Log(config.repl_backlog_size)
-        self.history = History(engine.replication_id)
+        self.history = engine.history
         self.journal = Journal(engine, self.log, self.history)
+        self.is_known = False
+        """What was loaded is the whole of its history up to the end of the log."""
+        self.walking = asyncio.Lock()
+        """Held by whoever walks over all keys."""
         self.directory = self._directory()
         self.disk: Disk | None = None
         self.rewriter = Rewriter(self)
@@ -87,7 +90,8 @@ class Persistence:
     async def _load(self) -> None:
         engine, directory = self.engine, self.directory
         started_s = monotonic()
-        for progress in Loader(engine, directory).load():
+        loader = Loader(engine, directory)
+        for progress in loader.load():
             if engine.loading is None:
                 engine.loading = progress
                 engine.rebuild()
@@ -101,8 +105,10 @@ class Persistence:
         logs.notice("DB loaded from append only file", keys=keys, seconds=seconds)
         if directory.history:
             self.history.id = directory.history
-            self.history.fork(directory.checked)
-            engine.replication_id = self.history.id
+            self.is_known = directory.checked == directory.offset
+            if engine.config.replicaof is None:
+                self.history.fork(directory.checked)
+        engine.selected = loader.replay.selected
         self.log.restart(directory.offset)
 
     def start(self) -> None:
@@ -168,6 +174,14 @@ class Persistence:
             # There never was a base, so that nothing in the increment is of use.
             self.detach()
         self.complete = self.complete or well
+
+    def restart(self, offset: int) -> None:
+        """All keys are others now: the log goes on at another offset, and the files begin anew."""
+        self.rewriter.stop()
+        self.detach()
+        self.log.restart(offset)
+        if self.engine.config.appendonly:
+            self.rewriter.begin()
 
     # Settings
 

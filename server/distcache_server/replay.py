@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.client import Client
 from distcache_server.errors import CommandError
@@ -35,6 +36,7 @@ class Replay:
         self._arity: dict[bytes, tuple[Handler, int, int]] = {}
         self._queue: list[Args] | None = None
         """Commands since MULTI, which do nothing until EXEC."""
+        self._rarely = logs.Rarely()
         self.begin()
         for command in every_command():
             for name in command.keys_in_table:
@@ -47,12 +49,45 @@ class Replay:
         return self._queue is not None
 
     def begin(self) -> None:
-        """A file begins: database 0, no transaction."""
+        """A file begins: no transaction; the database is still the one that was selected last."""
         self._queue = None
-        databases = self.client.engine.databases
-        self.client.keyspace = databases[0]
-        for keyspace in databases:
+        for keyspace in self.client.engine.databases:
             keyspace.now_ms = 0
+
+    @property
+    def selected(self) -> int:
+        """The database that is selected."""
+        return self.client.keyspace.index
+
+    def select(self, index: int) -> None:
+        """What comes next is for this database."""
+        databases = self.client.engine.databases
+        self.client.keyspace = databases[index if index < len(databases) else 0]
+
+    def abandon(self) -> None:
+        """The rest of a transaction will not come."""
+        self._queue = None
+
+    def run(self, commands: Iterable[Args]) -> None:
+        """``apply``, for a replica: goes on where a command is refused, and tells the log file."""
+        engine = self.client.engine
+        self.client.keyspace.now_ms = 0
+        left = iter(commands)
+        while True:
+            try:
+                self.apply(left)
+                break
+            except CannotApply as error:
+                self._rarely.warning(
+                    "apply",
+                    "A command of the primary cannot be applied: the keys differ now",
+                    command=error.words[0][:64].decode("latin-1"),
+                    reason=error.reason,
+                )
+        engine.selected = self.selected
+        now_ms = engine.now_ms
+        for keyspace in engine.databases:
+            keyspace.now_ms = now_ms
 
     def apply(self, commands: Iterable[Args]) -> int:
         """Run commands; how many.  Raises CannotApply."""

@@ -44,7 +44,8 @@ class PlainBase:
 
     snapshot = False
 
-    def __init__(self) -> None:
+    def __init__(self, selected: int) -> None:
+        self._selected = selected
         self._salt = secrets.randbits(32)
         self._offset = 0
         self._index = -1
@@ -71,7 +72,10 @@ class PlainBase:
         return b"".join([start, line, data])
 
     def end(self) -> bytes:
-        """What is left."""
+        """What is left; the log behind it goes on in the database that it has selected."""
+        if self._selected != max(self._index, 0):
+            data = encode([b"SELECT", b"%d" % self._selected])
+            self._parts.append(data)
         return self.take()
 
 
@@ -80,13 +84,15 @@ class SnapshotBase:
 
     snapshot = True
 
-    def __init__(self, style: rdb.Style, limits: Limits, checksum: bool) -> None:
+    def __init__(
+        self, style: rdb.Style, limits: Limits, checksum: bool, aux: dict[bytes, bytes]
+    ) -> None:
         self._style = style
         self._limits = limits
         self._index = -1
         self._checksum = checksum
         self._crc = 0
-        self._parts = [rdb.header(style.version, {b"redis-ver": REDIS, b"aof-base": b"1"})]
+        self._parts = [rdb.header(style.version, aux)]
         self.size = 0
         """Bytes that wait to be taken."""
 
@@ -167,7 +173,9 @@ class Rewriter:
         logs.notice("Background append only file rewriting started")
         status = "err"
         try:
-            await self._rewrite()
+            async with self.persistence.walking:
+                self._check()
+                await self._rewrite()
         except Stopped:
             logs.notice("Background append only file rewriting stopped")
         except OSError as error:
@@ -189,10 +197,6 @@ class Rewriter:
         it = self.persistence
         directory, files = it.directory, it.files
         config = it.engine.config
-        form: PlainBase | SnapshotBase = PlainBase()
-        if config.aof_use_rdb_preamble:
-            style = rdb.Style(config.rdb_version, config.rdbcompression)
-            form = SnapshotBase(style, it.engine.limits, config.rdbchecksum)
         await it.off(lambda: files.make_folder(directory.folder))
         temporary = directory.temporary_base(secrets.token_hex(4))
         target = await it.off(lambda: files.create(temporary))
@@ -205,6 +209,12 @@ class Rewriter:
                 await self._flush_ahead()
                 self._go_on_in(descriptor, known)
             # From here to the walk nothing may wait: the base is what the increment goes on from.
+            form: PlainBase | SnapshotBase = PlainBase(it.engine.selected)
+            if config.aof_use_rdb_preamble:
+                style = rdb.Style(config.rdb_version, config.rdbcompression)
+                aux = {b"redis-ver": REDIS, b"aof-base": b"1"}
+                aux[b"repl-stream-db"] = b"%d" % it.engine.selected
+                form = SnapshotBase(style, it.engine.limits, config.rdbchecksum, aux)
             walk = Walk(it.engine.databases, form.add)
             offset, increments = it.log.end, (file,) if file is not None else ()
             size = await self._write(target, form, walk)

@@ -91,6 +91,9 @@ class Loader:
             loader.finish()
         except rdb.BadRdb as error:
             raise Refused(path, error.offset, error.reason, RESTORE) from None
+        number = loader.decoder.aux.get(b"repl-stream-db", b"")
+        if number.isdigit():
+            self.replay.select(int(number))
         yield loader.decoder.offset
 
     def _load_commands(self, file: File, path: str, at: int) -> Iterator[int]:

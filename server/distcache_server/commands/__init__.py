@@ -31,6 +31,7 @@ GROUPS = (
     "transactions",
     "server",
     "saving",
+    "replication",
     "append_only",
     "configuration",
     "info",

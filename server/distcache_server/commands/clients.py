@@ -54,6 +54,8 @@ def flags_of(client: Client) -> str:
     blocked = client.blocked is not None or client.engine.pause.holds(client)
     letters = (
         ("O", client.monitoring),
+        ("S", client.kind == "replica"),
+        ("M", client.is_primary),
         ("P", client.subscriptions),
         ("x", client.state == "multi"),
         ("b", blocked),

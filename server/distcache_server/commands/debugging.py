@@ -5,7 +5,6 @@ Its subcommands are no commands of their own: COMMAND, statistics and access rul
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -306,7 +305,7 @@ def pause_cron(client: Client, words: Args) -> Any:
 @action("CHANGE-REPL-ID")
 def change_repl_id(client: Client, _: Args) -> Any:
     """Begins a new history."""
-    client.engine.replication_id = secrets.token_hex(20)
+    client.engine.history.reset()
     return OK
 
 

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from distcache_replication.primary import ONLINE, SHOWN
+
 from distcache_server import memory
 from distcache_server.arguments import Args
 from distcache_server.commands.memory import Overview
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
+    from distcache_server.link import Link
     from distcache_server.persistence import Persistence
 
 command = group("server")
 
 Lines = Iterable[tuple[str, Any]]
-NO_HISTORY = "0" * 40
 SAMPLE = 100
 """Keys whose deadlines stand for all when a time to live is averaged."""
 
@@ -226,9 +228,10 @@ def stats(engine: Engine) -> Lines:
     yield "instantaneous_input_repl_kbps", "0.00"
     yield "instantaneous_output_repl_kbps", "0.00"
     yield "rejected_connections", counters.connections_rejected
-    yield "sync_full", 0
-    yield "sync_partial_ok", 0
-    yield "sync_partial_err", 0
+    replicas = engine.replication.replicas if engine.replication is not None else None
+    yield "sync_full", replicas.full if replicas is not None else 0
+    yield "sync_partial_ok", replicas.partial if replicas is not None else 0
+    yield "sync_partial_err", replicas.denied if replicas is not None else 0
     yield "expired_keys", sum(keyspace.expired for keyspace in keyspaces)
     yield "expired_subkeys", sum(keyspace.expired_fields for keyspace in keyspaces)
     yield "expired_stale_perc", "0.00"
@@ -259,19 +262,64 @@ def stats(engine: Engine) -> Lines:
 
 
 def replication(engine: Engine) -> Lines:
-    """The server's part in replication: a primary without replicas."""
-    yield "role", "master"
-    yield "connected_slaves", 0
+    """The server's part in replication, its replicas, and the log."""
+    it, history, persistence = engine.replication, engine.history, engine.persistence
+    config = engine.config
+    yield "role", "slave" if engine.follows else "master"
+    if it is not None and it.link is not None:
+        yield from _of_primary(engine, it.link)
+    replicas = it.replicas.clients if it is not None else {}
+    yield "connected_slaves", len(replicas)
+    if it is not None and config.min_replicas_to_write and config.min_replicas_max_lag:
+        yield "min_slaves_good_slaves", it.replicas.good
+    now_s = time.monotonic()
+    for number, (client, each) in enumerate(replicas.items()):
+        if it is None or each.state not in SHOWN:
+            continue
+        host, port = it.replicas.host(client), each.port
+        lag = each.lag_s(now_s) if each.state == ONLINE else 0
+        yield (
+            f"slave{number}",
+            f"ip={host},port={port},state={SHOWN[each.state]},offset={each.acknowledged},lag={lag}",
+        )
     yield "master_failover_state", "no-failover"
-    yield "master_replid", engine.replication_id
-    yield "master_replid2", NO_HISTORY
-    log = engine.persistence.log if engine.persistence is not None else None
-    yield "master_repl_offset", log.end if log is not None else 0
-    yield "second_repl_offset", -1
-    yield "repl_backlog_active", 0
-    yield "repl_backlog_size", engine.config.repl_backlog_size
-    yield "repl_backlog_first_byte_offset", 0
-    yield "repl_backlog_histlen", 0
+    yield "master_replid", history.id
+    yield "master_replid2", history.second
+    log = persistence.log if persistence is not None else None
+    start, end = (log.start, log.end) if log is not None else (0, 0)
+    active = persistence is not None and (persistence.journal.active or engine.follows)
+    yield "master_repl_offset", end
+    yield "second_repl_offset", history.second_end + 1 if history.second_end >= 0 else -1
+    yield "repl_backlog_active", int(active)
+    yield "repl_backlog_size", config.repl_backlog_size
+    yield "repl_backlog_first_byte_offset", start + 1 if active else 0
+    yield "repl_backlog_histlen", end - start if active else 0
+
+
+def _of_primary(engine: Engine, link: Link) -> Lines:
+    """What a replica says of its primary."""
+    config, now_s = engine.config, time.monotonic()
+    assert engine.persistence is not None
+    offset, idle_s = engine.persistence.log.end, int(now_s - link.heard_s)
+    yield "master_host", link.host
+    yield "master_port", link.port
+    yield "master_link_status", "up" if link.is_up else "down"
+    yield "master_last_io_seconds_ago", idle_s if link.is_up else -1
+    yield "master_sync_in_progress", int(link.transfer is not None)
+    yield "slave_read_repl_offset", offset
+    yield "slave_repl_offset", offset
+    if (transfer := link.transfer) is not None:
+        total = transfer.size or 0
+        yield "master_sync_total_bytes", total
+        yield "master_sync_read_bytes", transfer.received
+        yield "master_sync_left_bytes", total - transfer.received
+        yield "master_sync_perc", f"{100 * transfer.received / total if total else 0:.2f}"
+        yield "master_sync_last_io_seconds_ago", idle_s
+    if not link.is_up:
+        yield "master_link_down_since_seconds", int(now_s - link.down_since_s)
+    yield "slave_priority", config.replica_priority
+    yield "slave_read_only", int(config.replica_read_only)
+    yield "replica_announced", int(config.replica_announced)
 
 
 def cpu(_: Engine) -> Lines:

@@ -10,9 +10,7 @@ from distcache_server.arguments import Args, is_integer
 from distcache_server.engine import Shutdown
 from distcache_server.errors import (
     BadFirstDatabase,
-    BadPrimaryPort,
     BadSecondDatabase,
-    CannotReplicate,
     CannotSave,
     Failure,
     InvalidDatabase,
@@ -24,7 +22,6 @@ from distcache_server.registry import (
     ALLOW_BUSY,
     FAST,
     LOADING,
-    NO_ASYNC_LOADING,
     NO_MULTI,
     NOSCRIPT,
     READONLY,
@@ -134,41 +131,6 @@ def time(_: Client, __: Args) -> list[bytes]:
     """Returns the Unix time in seconds, and microseconds of the second."""
     now_us = time_ns() // 1000
     return [b"%d" % (now_us // 1_000_000), b"%d" % (now_us % 1_000_000)]
-
-
-# Replication
-
-
-@command("ROLE", NOSCRIPT | LOADING | STALE | FAST, since="2.8.12", acl="admin dangerous")
-def role(_: Client, __: Args) -> list[Any]:
-    """Returns the server's part in replication."""
-    return [b"master", 0, []]
-
-
-def follow(client: Client, words: Args) -> Any:
-    """Be a primary, as we are; we cannot be anything else."""
-    _, host, port = words
-    if (host.upper(), port.upper()) == (b"NO", b"ONE"):
-        return OK
-    if not is_integer(port) or not 0 <= int(port) <= 65535:
-        raise BadPrimaryPort
-    logs.warning("Asked to replicate, which is not possible", primary=host, client=client.id)
-    raise CannotReplicate
-
-
-REPLICATION = NO_ASYNC_LOADING | ADMIN | NOSCRIPT | STALE
-
-
-@command("REPLICAOF <host port | NO ONE>", REPLICATION, since="5.0.0")
-def replicaof(client: Client, words: Args) -> Any:
-    """Makes the server a replica of another, or a primary."""
-    return follow(client, words)
-
-
-@command("SLAVEOF <host port | NO ONE>", REPLICATION, since="1.0.0")
-def slaveof(client: Client, words: Args) -> Any:
-    """The older name of REPLICAOF."""
-    return follow(client, words)
 
 
 # Operation

@@ -10,6 +10,7 @@ from distcache_server.errors import (
     Failure,
     NegativeTimeout,
     NotATimeout,
+    NotOnReplica,
     NotPositive,
     NotWithin,
     TimeoutTooLong,
@@ -39,9 +40,17 @@ def wait(client: Client, words: Args) -> int:
     """Waits until so many replicas have what this client wrote; how many have it."""
     _, word, timeout = words
     replicas, timeout_ms = integer(word), milliseconds(client, timeout)
-    if replicas > 0:
-        raise Wait([], None, timeout_ms, otherwise=0)
-    return 0
+    engine = client.engine
+    if engine.follows:
+        raise NotOnReplica(b"WAIT")
+    replication = engine.replication
+    count = replication.replicas.having(client.logged) if replication is not None else 0
+    if count >= replicas:
+        return count
+    stop = Wait([], None, timeout_ms, otherwise=count)
+    if replication is not None and not engine.in_transaction:
+        replication.replicas.wait(client, stop, client.logged, replicas)
+    raise stop
 
 
 @command(

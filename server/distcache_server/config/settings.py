@@ -18,7 +18,7 @@ from distcache_server.config.kept import (
     Functions,
     Kept,
     Persistence,
-    Replication,
+    Replicating,
     Tls,
 )
 from distcache_server.config.kinds import (
@@ -48,6 +48,7 @@ from distcache_server.config.lists import (
     OutputLimit,
     OutputLimits,
     Percentiles,
+    Primary,
 )
 from distcache_server.config.store import Store, declared
 
@@ -270,6 +271,54 @@ class AppendOnly(Section):
     aof_use_rdb_preamble = Boolean(True, "Begin a rewritten log with a snapshot.")
 
 
+class Replication(Section):
+    """Replication: a primary and its replicas."""
+
+    replicaof = Primary(None, "The primary to replicate from.", alias="slaveof", runtime=False)
+    masterauth = Secret("The primary's password.")
+    masteruser = String("", "The user to log in as at the primary.", optional=True, secret=True)
+    replica_serve_stale_data = Boolean(
+        True, "Answer while the primary is away.", alias="slave-serve-stale-data"
+    )
+    replica_read_only = Boolean(True, "Refuse writes on a replica.", alias="slave-read-only")
+    replica_priority = Integer(
+        100, 0, INT_MAX, "Sentinel promotes the lowest first, and 0 never.", alias="slave-priority"
+    )
+    replica_announced = Boolean(True, "Let Sentinel show this replica.")
+    replica_announce_ip = String(
+        "", "The address to tell the primary.", optional=True, alias="slave-announce-ip"
+    )
+    replica_announce_port = Integer(
+        0, 0, 65535, "The port to tell the primary.", alias="slave-announce-port"
+    )
+    min_replicas_to_write = Integer(
+        0, 0, INT_MAX, "Refuse writes with fewer replicas than this.", alias="min-slaves-to-write"
+    )
+    min_replicas_max_lag = Integer(
+        10,
+        0,
+        INT_MAX,
+        "Seconds after which a silent replica does not count.",
+        alias="min-slaves-max-lag",
+    )
+    repl_timeout = Integer(60, 1, INT_MAX, "Seconds of silence after which a link is dropped.")
+    repl_ping_replica_period = Integer(
+        10, 1, INT_MAX, "Seconds between pings to replicas.", alias="repl-ping-slave-period"
+    )
+    repl_backlog_size = Memory(
+        1 << 20,
+        1,
+        LONG_MAX,
+        "How much of the log is kept for resuming, 16kb or more.",
+        clamp=(16 << 10, LONG_MAX),
+    )
+    repl_backlog_ttl = Integer(3600, 0, LONG_MAX, "Seconds to keep it without replicas.")
+    repl_diskless_sync = Boolean(True, "Send snapshots without writing them to disk.")
+    repl_diskless_sync_delay = Integer(5, 0, INT_MAX, "Seconds to wait for more replicas.")
+    repl_diskless_sync_max_replicas = Integer(0, 0, INT_MAX, "Wait no longer with this many.")
+    bind_source_addr = String("", "The address to connect from.", optional=True)
+
+
 class Limits(Section):
     """Memory and eviction."""
 
@@ -402,11 +451,12 @@ class Config(
     Security,
     Snapshots,
     AppendOnly,
+    Replication,
     Limits,
     Keys,
     Observation,
     Persistence,
-    Replication,
+    Replicating,
     Cluster,
     Tls,
     Functions,

@@ -183,6 +183,10 @@ class Store:
             self._undo(called)
             raise
 
+    def put(self, name: str, value: Any) -> None:
+        """Change a setting for a command other than CONFIG SET; nobody is told."""
+        self.__dict__[self.directives[name].attribute] = value
+
     def _assign(
         self, chosen: list[tuple[str, Setting[Any], bytes]]
     ) -> list[tuple[str, Setting[Any]]]:

@@ -128,24 +128,6 @@ def test_time(ask: Ask) -> None:
     assert ask("TIME", "x") == b"ERR wrong number of arguments for 'time' command"
 
 
-# Replication
-
-
-def test_a_primary_without_replicas(ask: Ask) -> None:
-    assert ask("ROLE") == [b"master", 0, []]
-    assert ask("REPLICAOF", "NO", "ONE") == b"OK"
-    assert ask("SLAVEOF", "no", "one") == b"OK"
-    assert ask("REPLICAOF", "127.0.0.1", "port") == b"ERR Invalid master port"
-    assert ask("REPLICAOF", "127.0.0.1", "65536") == b"ERR Invalid master port"
-
-
-@pytest.mark.ours("Redis can do it")
-def test_it_cannot_be_a_replica(ask: Ask) -> None:
-    refused = b"ERR this server cannot be a replica; only REPLICAOF NO ONE is possible"
-    assert ask("REPLICAOF", "127.0.0.1", "6379") == refused
-    assert ask("ROLE")[0] == b"master"
-
-
 # MONITOR
 
 

@@ -358,8 +358,8 @@ def test_a_stock_redis_conf_loads() -> None:
 def test_directives_without_effect_are_named() -> None:
     config = Config()
     assert config.without_effect() == []
-    config.load("activedefrag yes\nreplicaof a 1\nport 1\nsave ''\nio-threads 1", "x")
-    assert config.without_effect() == ["replicaof", "activedefrag"]
+    config.load("activedefrag yes\ntls-replication yes\nport 1\nsave ''\nio-threads 1", "x")
+    assert config.without_effect() == ["tls-replication", "activedefrag"]
 
 
 # Showing

@@ -1,0 +1,94 @@
+"""A replica as its primary sees it: a follower of the log that may need a snapshot first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from distcache_replication.history import History
+from distcache_replication.log import Log
+
+WAITING, SENDING, LOADING, ONLINE = "waiting", "sending", "loading", "online"
+SERVED, GONE = "served", "gone"
+"""It waits for a snapshot to begin, gets one, loads it, follows the log; or wanted nothing more, or
+is gone."""
+SHOWN = {WAITING: "wait_bgsave", SENDING: "send_bulk", LOADING: "send_bulk", ONLINE: "online"}
+"""The states as INFO names them."""
+MOST = 1 << 20
+"""Bytes of the log that are handed over at once."""
+
+
+def can_go_on(history: History, log: Log, id_: str, offset: int) -> bool:
+    """Whether who has that history up to ``offset`` needs no snapshot."""
+    return history.holds(id_, offset) and log.start <= offset <= log.end
+
+
+class Replica:
+    """What is known about a replica.  Times are seconds of a clock that never goes back."""
+
+    def __init__(self, send: Callable[[bytes], None], unsent: Callable[[], int]) -> None:
+        self.send = send
+        self.unsent = unsent
+        """Bytes that were sent and that the kernel did not take yet."""
+        self.state = WAITING
+        self.offset = 0
+        """It was sent the log up to here."""
+        self.acknowledged = 0
+        """It has applied the log up to here ..."""
+        self.flushed = 0
+        """... and has it on its disk up to here."""
+        self.heard_s = 0.0
+        self.since_s = 0.0
+        """When it asked for the log."""
+        self.soft_since_s = 0.0
+        """Since when too much waits to be sent to it; 0 if not."""
+        self.port = 0
+        self.address = ""
+        """Where it says that others find it."""
+        self.takes_unknown_length = False
+        """It can read a snapshot whose length nobody knows (capa eof)."""
+        self.knows_histories = False
+        """It understands a new history id after +CONTINUE (capa psync2)."""
+        self.only_snapshot = False
+        """It wants no log (rdb-only)."""
+        self.no_keys = False
+        """It wants no keys either (rdb-filter-only)."""
+        self.silent = False
+        """It asked by SYNC and will not acknowledge anything."""
+        self.drained = asyncio.Event()
+        """Set while the kernel takes what is sent."""
+        self.drained.set()
+        self.task: asyncio.Task[None] | None = None
+        """Feeds it."""
+
+    def lag_s(self, now_s: float) -> int:
+        """For how long it has not been heard of."""
+        return max(int(now_s - self.heard_s), 0)
+
+    def pending(self, log: Log) -> int:
+        """Bytes that are kept for it."""
+        behind = log.end - self.offset if self in log.holders else 0
+        return behind + self.unsent()
+
+    async def follow(self, log: Log) -> None:
+        """Send the log, for as long as it lives."""
+        while True:
+            data = await log.read(self.offset, MOST)
+            self.send(data)
+            self.offset += len(data)
+            await self.drained.wait()
+
+    async def give(self, data: bytes) -> None:
+        """Send a part of a snapshot, and wait until it was taken."""
+        self.send(data)
+        await self.drained.wait()
+
+
+def having(replicas: Iterable[Replica], offset: int) -> int:
+    """How many have applied the log up to ``offset``."""
+    return sum(it.state == ONLINE and it.acknowledged >= offset for it in replicas)
+
+
+def well(replicas: Iterable[Replica], now_s: float, most_s: int) -> int:
+    """How many are online and were heard of lately."""
+    return sum(it.state == ONLINE and it.lag_s(now_s) <= most_s for it in replicas)

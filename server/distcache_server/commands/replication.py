@@ -1,0 +1,156 @@
+"""The commands of replication: what operators tell a server, and replicas their primary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distcache_replication.primary import ONLINE
+
+from distcache_server.arguments import Args, integer, is_integer
+from distcache_server.errors import (
+    BadPrimaryPort,
+    BadReplicaOption,
+    NoPrimaryLink,
+    NoReplication,
+    SyntaxFailure,
+)
+from distcache_server.registry import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_ASYNC_LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    STALE,
+    group,
+)
+from distcache_server.reply import NOTHING, OK, Status
+
+if TYPE_CHECKING:
+    from distcache_server.client import Client
+    from distcache_server.replication import Replication
+
+command = group("server")
+
+
+def part_of(client: Client) -> Replication:
+    """The server's part in replication."""
+    replication = client.engine.replication
+    if replication is None:
+        raise NoReplication
+    return replication
+
+
+# For operators
+
+
+@command("ROLE", NOSCRIPT | LOADING | STALE | FAST, since="2.8.12", acl="admin dangerous")
+def role(client: Client, _: Args) -> list[Any]:
+    """Returns the server's part in replication."""
+    replication = client.engine.replication
+    if replication is None:
+        return [b"master", 0, []]
+    end = replication.persistence.log.end
+    if (link := replication.link) is not None:
+        offset = end if link.is_up else -1
+        return [b"slave", link.host.encode(), link.port, link.state.encode(), offset]
+    replicas = []
+    for each, it in replication.replicas.clients.items():
+        if it.state == ONLINE:
+            host = replication.replicas.host(each).encode()
+            replicas.append([host, b"%d" % it.port, b"%d" % it.acknowledged])
+    return [b"master", end, replicas]
+
+
+def follow(client: Client, words: Args) -> Any:
+    """Be a replica of that server, or a primary."""
+    _, host, port = words
+    replication = part_of(client)
+    if (host.upper(), port.upper()) == (b"NO", b"ONE"):
+        replication.promote()
+        return OK
+    if not is_integer(port) or not 0 <= int(port) <= 65535:
+        raise BadPrimaryPort
+    if not replication.follow(host.decode("utf-8", "surrogateescape"), int(port)):
+        return Status(b"OK Already connected to specified master")
+    return OK
+
+
+REPLICATION = NO_ASYNC_LOADING | ADMIN | NOSCRIPT | STALE
+
+
+@command("REPLICAOF <host port | NO ONE>", REPLICATION, since="5.0.0")
+def replicaof(client: Client, words: Args) -> Any:
+    """Makes the server a replica of another, or a primary."""
+    return follow(client, words)
+
+
+@command("SLAVEOF <host port | NO ONE>", REPLICATION, since="1.0.0")
+def slaveof(client: Client, words: Args) -> Any:
+    """The older name of REPLICAOF."""
+    return follow(client, words)
+
+
+# For replicas
+
+
+@command(
+    "REPLCONF",
+    ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY,
+    arity=-1,
+    since="3.0.0",
+)
+def replconf(client: Client, words: Args) -> Any:
+    """Tells a primary about its replica, and how far it is."""
+    if not len(words) % 2:
+        raise SyntaxFailure
+    options = [word.lower() for word in words[1::2]]
+    replicas = part_of(client).replicas
+    if options[:1] == [b"ack"]:
+        flushed = integer(words[4]) if options[1:] == [b"fack"] else None
+        replicas.acknowledge(client, integer(words[2]), flushed)
+        return NOTHING
+    if options[:1] == [b"getack"]:
+        return NOTHING
+    for option, value in zip(options, words[2::2], strict=True):
+        it = replicas.known(client)
+        match option:
+            case b"listening-port":
+                it.port = integer(value)
+            case b"ip-address":
+                it.address = value[:255].decode("latin-1")
+            case b"capa":
+                it.takes_unknown_length |= value.lower() == b"eof"
+                it.knows_histories |= value.lower() == b"psync2"
+            case b"rdb-only":
+                it.only_snapshot = integer(value) == 1
+            case b"rdb-filter-only":
+                it.no_keys = bool(value)
+            case b"version":
+                pass
+            case _:
+                raise BadReplicaOption(option)
+    return OK
+
+
+SYNC = NO_ASYNC_LOADING | ADMIN | NO_MULTI | NOSCRIPT
+
+
+@command("PSYNC replicationid offset", SYNC, arity=-3, since="2.8.0")
+def psync(client: Client, words: Args) -> Any:
+    """Sends the log from an offset of a history on, or a snapshot first."""
+    history, offset = words[1].decode("latin-1"), integer(words[2])
+    replication = part_of(client)
+    if replication.link is not None and not replication.link.is_up:
+        raise NoPrimaryLink
+    return replication.replicas.ask(client, history, None if history == "?" else offset - 1)
+
+
+@command("SYNC", SYNC, since="1.0.0")
+def sync(client: Client, _: Args) -> Any:
+    """Sends a snapshot and then the log."""
+    replication = part_of(client)
+    if replication.link is not None and not replication.link.is_up:
+        raise NoPrimaryLink
+    return replication.replicas.ask(client, "?", None, old=True)

@@ -1,0 +1,71 @@
+import asyncio
+
+import pytest
+from distcache_replication.history import History, new_id
+from distcache_replication.log import Log
+from distcache_replication.primary import LOADING, ONLINE, Replica, can_go_on, having, well
+
+
+def replica(state: str = ONLINE, acknowledged: int = 0, heard_s: float = 0.0) -> Replica:
+    it = Replica(lambda _: None, lambda: 0)
+    it.state, it.acknowledged, it.heard_s = state, acknowledged, heard_s
+    return it
+
+
+def test_who_can_go_on() -> None:
+    history, log = History(), Log(limit=100, offset=1000)
+    log.append(b"x" * 50)
+    assert can_go_on(history, log, history.id, 1000)
+    assert can_go_on(history, log, history.id, 1050)
+    assert not can_go_on(history, log, history.id, 999)
+    assert not can_go_on(history, log, history.id, 1051)
+    assert not can_go_on(history, log, new_id(), 1000)
+
+
+def test_who_can_go_on_after_a_promotion() -> None:
+    history, log = History(), Log(offset=1000)
+    before = history.id
+    log.append(b"x" * 50)
+    history.fork(log.end)
+    log.append(b"y" * 50)
+    assert can_go_on(history, log, before, 1050)
+    assert not can_go_on(history, log, before, 1051)
+    assert can_go_on(history, log, history.id, 1100)
+
+
+def test_how_many_have_it() -> None:
+    replicas = [replica(acknowledged=10), replica(acknowledged=20), replica(LOADING, 30)]
+    assert [having(replicas, offset) for offset in (10, 11, 21)] == [2, 1, 0]
+    assert having([], 0) == 0
+
+
+def test_how_many_are_well() -> None:
+    replicas = [replica(heard_s=100.0), replica(heard_s=95.0), replica(LOADING, heard_s=100.0)]
+    assert [well(replicas, 100.5, most) for most in (10, 5, 4)] == [2, 2, 1]
+
+
+async def test_it_is_fed_until_it_is_clogged() -> None:
+    log, sent = Log(), bytearray()
+    it = Replica(sent.extend, lambda: 0)
+    log.holders.append(it)
+    log.append(b"one")
+    task = asyncio.create_task(it.follow(log))
+    await asyncio.sleep(0)
+    assert sent == b"one"
+    assert it.pending(log) == 0
+    it.drained.clear()
+    log.append(b"two")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    log.append(b"three")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert sent == b"onetwo"
+    assert it.pending(log) == 5
+    it.drained.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert sent == b"onetwothree"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
