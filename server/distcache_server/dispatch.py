@@ -419,7 +419,8 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             replies.append(client.encoders[Wire](error.wire()))
         except (Wait, Hold) as stop:
             assert entry is not None
-            client.commands -= 1
+            # One that blocks is counted when it ends; one that is put back, with the backlog.
+            client.commands -= isinstance(stop, Wait)
             _set_aside(client, entry, words, stop, started)
             _stopped(client, client.backlog + list(rest))
             return False
