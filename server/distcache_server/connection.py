@@ -30,7 +30,6 @@ from distcache_server.framing import (
     parse_inline,
     parse_long,
     parse_single,
-    parse_uniform,
 )
 from distcache_server.reply import encode_run
 
@@ -68,7 +67,7 @@ class Connection(asyncio.Protocol):
         self.shape = SINGLE
         """What the last read held, and so probably the next."""
         self.misread = 0
-        """Reads that looked uniform, but not to ``parse_uniform``."""
+        """Reads that looked uniform, but were not."""
         self.replies: list[bytes] | None = None
         """The batch that is running; what is sent meanwhile goes behind its replies."""
         self.inbox: list[bytes] = []
@@ -200,7 +199,7 @@ class Connection(asyncio.Protocol):
             self.framer.feed(data)
             return self._answered(self._run_framed)
         if self.shape is UNIFORM and client.state != "unauthenticated":
-            if columns := parse_uniform(data):
+            if columns := self.parser.columns(data):
                 if len(columns[0]) == 1:
                     self.shape = SINGLE
                 return self._answered(self._run_uniform, columns)

@@ -203,6 +203,8 @@ _MORE = object()
 """What hiredis says when it needs more; its default, False, is equal to the reply ``:0``."""
 TYPED_TEXT = (b"+", b"=", b"(")
 """Simple, verbatim strings and big numbers, which hiredis returns as bytes too."""
+FEW_WORDS = {b"*%d\r\n" % n for n in range(1, 5)}
+"""Commands of so few words take less time to split; hiredis is faster with more."""
 PIECE = 32 << 10
 """Bytes that hiredis gets at a time."""
 _END = b"+%b\r\n" % _TOKEN
@@ -359,3 +361,15 @@ class Parser:
         if not all(batch):
             return None
         return batch, b"" if whole else data[encoded_length(batch) :]
+
+    def columns(self, data: bytes) -> Columns | None:
+        """A whole read of commands with equal numbers of words, or None."""
+        if data[:4] in FEW_WORDS:
+            return parse_uniform(data)
+        parsed = self.parse(data)
+        if parsed is None:
+            return None
+        batch, rest = parsed
+        if rest or len(set(map(len, batch))) != 1:
+            return None
+        return list(zip(*batch, strict=True))

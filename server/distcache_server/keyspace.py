@@ -336,15 +336,15 @@ class Keyspace:
         self, keys: Sequence[bytes], values: Sequence[bytes], event: bytes, kind: int
     ) -> None:
         """``put`` and ``changed`` for each key and its value."""
-        pairs = zip(keys, values, strict=True)
         if self.observed or self.deadlines.count:
-            for key, value in pairs:
+            for key, value in zip(keys, values, strict=True):
                 self.put(key, value)
                 self.changed(key, event, kind)
             return
         table = self.values
         parts, mask = table.parts, table.mask
-        for key, value in pairs:
+        # Nobody sees but the last value of each key.
+        for key, value in dict(zip(keys, values, strict=True)).items():
             part = parts[hash(key) & mask]
             old = part.get(key)
             part[key] = value

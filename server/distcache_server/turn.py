@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from distcache_server import logs
 from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
-from distcache_server.framing import STAR, parse_inline, parse_uniform
+from distcache_server.framing import STAR, Parser, parse_inline
 from distcache_server.reply import encode_each, encode_run
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ CHUNK = 16 << 10
 class Turn:
     """The reads of this turn; ``answer`` is called when there are no more."""
 
-    __slots__ = ("_call_soon", "arrivals", "begun", "engine", "gathers", "reads")
+    __slots__ = ("_call_soon", "arrivals", "begun", "engine", "gathers", "parser", "reads")
 
     def __init__(self, engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self.engine = engine
         self._call_soon = call_soon
+        self.parser = Parser()
         self.arrivals: list[Arrival] = []
         self.begun = False
         self.reads = 0
@@ -102,7 +103,7 @@ class Turn:
         entry = table.get(name)
         if entry is not None and entry.run is None and not entry.alike:
             return False
-        columns, lines = _parse([data for _, data in arrivals])
+        columns, lines = self._parse([data for _, data in arrivals])
         if columns is None:
             return False
         count = len(columns[0])
@@ -149,6 +150,20 @@ class Turn:
             connection.write(encode_run(values[start:stop], encoders))
         return True
 
+    def _parse(self, reads: list[bytes]) -> tuple[Columns | None, int]:
+        """The commands of these reads, if all have equal numbers of words, and the lines of each.
+
+        That each read holds whole commands is left to the caller to see.
+        """
+        data = b"".join(reads)
+        if data[0] == STAR:
+            columns = self.parser.columns(data)
+            return columns, 2 * len(columns) + 1 if columns else 0
+        batch = parse_inline(data)
+        if not batch or len(set(map(len, batch))) != 1 or not all(r.endswith(b"\n") for r in reads):
+            return None, 0
+        return list(zip(*batch, strict=True)), 1
+
     def _broke(self, arrivals: list[Arrival], error: Exception) -> None:
         """A bug: nobody knows how far the batch came, so nobody gets a reply."""
         self.engine.counters.unexpected_errors += 1
@@ -156,18 +171,3 @@ class Turn:
         logs.failure("Unexpected error: closing the clients", error, id=ids)
         for connection, _ in arrivals:
             connection.close()
-
-
-def _parse(reads: list[bytes]) -> tuple[Columns | None, int]:
-    """The commands of these reads, if all have equal numbers of words, and the lines of each.
-
-    That each read holds whole commands is left to the caller to see.
-    """
-    data = b"".join(reads)
-    if data[0] == STAR:
-        columns = parse_uniform(data)
-        return columns, 2 * len(columns) + 1 if columns else 0
-    batch = parse_inline(data)
-    if not batch or len(set(map(len, batch))) != 1 or not all(r.endswith(b"\n") for r in reads):
-        return None, 0
-    return list(zip(*batch, strict=True)), 1

@@ -133,10 +133,12 @@ class Process(Server):
                 return True
             try:
                 with self.wire(timeout=20) as wire:
-                    wire.call("PING")
+                    facts = wire.call("INFO", "server")
             except OSError:
                 return False
-            return True
+            # Another server may have taken the port: then ours is about to exit.
+            found = re.search(rb"process_id:(\d+)", facts) if isinstance(facts, bytes) else None
+            return found is None or int(found[1]) == self.pid
 
         eventually(answered, timeout=30)
         return self.is_running()
