@@ -314,6 +314,17 @@ def _read(reader: hiredis.Reader, data: bytes) -> list[Any]:
     return read
 
 
+def _has_odd_types(data: bytes) -> bool:
+    """Whether hiredis might find something else in here than arrays and what ends up as bytes."""
+    return (
+        b">" in data
+        or b"~" in data
+        or b"%" in data
+        or b"|" in data
+        or any(mark in data and b"\r\n" + mark in data for mark in TYPED_TEXT)
+    )
+
+
 class Parser:
     """hiredis, fed with whole reads that are safe for it."""
 
@@ -330,15 +341,7 @@ class Parser:
         stand in the data, and those of other texts at the start of a line.  Joining the words fails
         if one of them is of yet another kind.
         """
-        if (
-            data[0] != STAR
-            or _large_array(data)
-            or b">" in data
-            or b"~" in data
-            or b"%" in data
-            or b"|" in data
-            or any(mark in data and b"\r\n" + mark in data for mark in TYPED_TEXT)
-        ):
+        if data[0] != STAR or _large_array(data) or _has_odd_types(data):
             return None
         batch: list[Args] = []
         whole = False
@@ -373,3 +376,27 @@ class Parser:
         if rest or len(set(map(len, batch))) != 1:
             return None
         return list(zip(*batch, strict=True))
+
+    def parse_each(self, reads: list[bytes]) -> Columns | None:
+        """Reads of one command each, all of as many words, or None."""
+        if _has_odd_types(b"".join(reads)):
+            return None
+        reader = self.reader
+        batch = []
+        try:
+            for data in reads:
+                # With no other array than that of the command nothing large is reserved.
+                if data.find(b"*", 1) >= 0:
+                    return None
+                reader.feed(data)
+                batch.append(reader.gets())
+                if batch[-1] is _MORE or reader.has_data():
+                    self.reader = hiredis.Reader(notEnoughData=_MORE)
+                    return None
+            flat = list(_flat(batch))
+            b"".join(flat)
+        except (hiredis.ProtocolError, TypeError):
+            self.reader = hiredis.Reader(notEnoughData=_MORE)
+            return None
+        width = len(batch[0])
+        return [flat[at::width] for at in range(width)] if {width} == set(map(len, batch)) else None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from distcache_server import logs
 from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
-from distcache_server.framing import STAR, Parser, parse_inline
+from distcache_server.framing import FEW_WORDS, STAR, Parser, parse_inline, parse_uniform
 from distcache_server.reply import encode_each, encode_run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HEAD = 13
 """Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
 MANY = 8
 """In turns of fewer reads each is answered at once: then clients go on while others are served."""
-CHUNK = 16 << 10
+CHUNK = 24 << 10
 """Bytes that are parsed together: what fits in the processor's nearest caches."""
 
 
@@ -103,17 +103,8 @@ class Turn:
         entry = table.get(name)
         if entry is not None and entry.run is None and not entry.alike:
             return False
-        columns, lines = self._parse([data for _, data in arrivals])
-        if columns is None:
-            return False
-        count = len(columns[0])
-        if columns[0].count(columns[0][0]) != count:
-            return False
-        # With as many line breaks as lines there are none within words; and a read that has those
-        # of whole commands, ahead of one that begins as all do, ends where a command does.
-        breaks = [data.count(b"\n") for _, data in arrivals]
-        single = breaks.count(lines) == len(breaks)
-        if sum(breaks) != count * lines or not (single or all(n % lines == 0 for n in breaks)):
+        columns, counts = self._parse([data for _, data in arrivals])
+        if columns is None or columns[0].count(columns[0][0]) != len(columns[0]):
             return False
         logged = first.logged
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
@@ -127,9 +118,9 @@ class Turn:
         if first.logged != logged:
             for connection, _ in arrivals:
                 connection.client.logged = first.logged
-        first.commands -= count
+        first.commands -= len(columns[0])
         last_command = first.last_command
-        if single:
+        if counts is None:
             replies = encode_each(values, encoders)
             for (connection, data), out in zip(arrivals, replies, strict=True):
                 client = connection.client
@@ -140,29 +131,42 @@ class Turn:
                 connection.write(out)
             return True
         stop = 0
-        for (connection, data), number in zip(arrivals, breaks, strict=True):
+        for (connection, data), number in zip(arrivals, counts, strict=True):
             client = connection.client
             client.net_in += len(data)
             client.last_ms = now_ms
             client.last_command = last_command
-            start, stop = stop, stop + number // lines
-            client.commands += stop - start
+            start, stop = stop, stop + number
+            client.commands += number
             connection.write(encode_run(values[start:stop], encoders))
         return True
 
-    def _parse(self, reads: list[bytes]) -> tuple[Columns | None, int]:
-        """The commands of these reads, if all have equal numbers of words, and the lines of each.
+    def _parse(self, reads: list[bytes]) -> tuple[Columns | None, list[int] | None]:
+        """The commands of these reads, if each holds whole ones and all have as many words.
 
-        That each read holds whole commands is left to the caller to see.
+        Also how many commands each read has, or None where it is one.
         """
+        head = reads[0]
+        if head[0] == STAR and head[:4] not in FEW_WORDS:
+            return self.parser.parse_each(reads), None
         data = b"".join(reads)
-        if data[0] == STAR:
-            columns = self.parser.columns(data)
-            return columns, 2 * len(columns) + 1 if columns else 0
-        batch = parse_inline(data)
-        if not batch or len(set(map(len, batch))) != 1 or not all(r.endswith(b"\n") for r in reads):
-            return None, 0
-        return list(zip(*batch, strict=True)), 1
+        if head[0] == STAR:
+            columns = parse_uniform(data)
+            lines = 2 * len(columns) + 1 if columns else 1
+        elif all(read.endswith(b"\n") for read in reads):
+            columns, lines = _inline_columns(data), 1
+        else:
+            return None, None
+        # With as many line breaks as lines there are none within words; and a read that has those
+        # of whole commands, ahead of one that begins as all do, ends where a command does.
+        breaks = [read.count(b"\n") for read in reads]
+        if columns is None or sum(breaks) != len(columns[0]) * lines:
+            return None, None
+        if breaks.count(lines) == len(breaks):
+            return columns, None
+        if any(number % lines for number in breaks):
+            return None, None
+        return columns, [number // lines for number in breaks]
 
     def _broke(self, arrivals: list[Arrival], error: Exception) -> None:
         """A bug: nobody knows how far the batch came, so nobody gets a reply."""
@@ -171,3 +175,10 @@ class Turn:
         logs.failure("Unexpected error: closing the clients", error, id=ids)
         for connection, _ in arrivals:
             connection.close()
+
+
+def _inline_columns(data: bytes) -> Columns | None:
+    batch = parse_inline(data)
+    if not batch or len(set(map(len, batch))) != 1:
+        return None
+    return list(zip(*batch, strict=True))
