@@ -114,6 +114,38 @@ def test_line_breaks_within_words() -> None:
     assert house.value(b"a") == b"x\r\ny"
 
 
+def test_commands_of_many_words() -> None:
+    house = House(4)
+    pairs = [b"a", b"1", b"b", b"2", b"a", b"3"]
+    mset = encode("MSET", *pairs)
+    assert house(mset, mset, encode("MSET", *pairs[:4], b"c", b"x\r\n*2\r\n")) == [b"+OK\r\n"] * 3
+    assert [house.value(key) for key in (b"a", b"b", b"c")] == [b"1", b"2", b"x\r\n*2\r\n"]
+    assert [c.reads_alone for c in house.connections] == [1, 1, 1, 0]  # one has an array's mark
+    assert house(mset, mset, mset) == [b"+OK\r\n"] * 3
+    assert [c.reads_alone for c in house.connections] == [1, 1, 1, 0]
+    assert house.value(b"a") == b"3"
+    # Two in one read, one that is cut off, one that has another number of words.
+    assert house(mset, mset * 2, mset[:-3], encode("MSET", *pairs, b"d")) == [
+        b"+OK\r\n",
+        b"+OK\r\n" * 2,
+        b"",
+        b"-ERR wrong number of arguments for 'mset' command\r\n",
+    ]
+    assert house(b"", b"", mset[-3:])[2] == b"+OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "word", [b":1\r\n", b"+a\r\n", b"$-1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n"]
+)
+def test_words_of_other_types_are_refused(word: bytes) -> None:
+    house = House(2)
+    mset = encode("MSET", b"a", b"1", b"b", b"2")
+    wrong = mset[: -len(b"$1\r\n2\r\n")] + word
+    good, bad = house(mset, wrong)
+    assert good == b"+OK\r\n"
+    assert bad.startswith(b"-ERR Protocol error: "), bad
+
+
 def test_inline_commands() -> None:
     house = House(3)
     assert house(b"PING\r\n", b"PING\n", b"PING\r\n") == [b"+PONG\r\n"] * 3
@@ -178,6 +210,14 @@ def test_who_blocks_is_served_in_order_of_arrival() -> None:
         (b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n", b"$1\r\nb\r\n"),
         (b"*2\r\n$3\r\nGET\r\n$1\r\na\r", b"\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"),
         (b"GET secret\r\nGE", b"T a\r\n"),
+        (
+            b"*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$60\r\n",
+            b"*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$2\r\nxx\r\n",
+        ),
+        (
+            b"*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\n",
+            b"*5\r\n$4\r\nMSET\r\n",
+        ),
     ],
 )
 def test_nobody_completes_what_another_began(first: bytes, second: bytes) -> None:
@@ -218,6 +258,7 @@ commands_of_one = st.lists(
         nasty.map(lambda value: encode("SET", "key", value)),
         st.just(encode("GET", "key")),
         st.just(b"*3\r\n$3\r\nSET\r\n" + encode("SET", "key", "injected")),
+        nasty.map(lambda value: encode("MSET", "key", value, "key", "b")),
     ),
     min_size=1,
     max_size=4,
