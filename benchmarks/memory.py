@@ -14,10 +14,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, count, islice
 
 from benchmarks import peers, report
-from benchmarks.peers import OURS, REDIS, Block, Peer, Unavailable, Wire, blocks, template
+from benchmarks.peers import (
+    OURS,
+    REDIS,
+    Block,
+    Peer,
+    Unavailable,
+    Wire,
+    blocks,
+    command,
+    template,
+)
 from benchmarks.report import Benchmark, Record, Table
 
 MB = 1 << 20
@@ -28,6 +38,8 @@ PROBE_BYTES = 4 * MB
 """How much is written between two looks at the server."""
 CHURN = 0.5
 """How much is written once keys go, in limits: enough to replace much of what had fitted."""
+GROWING = 300
+"""Keys of a mix in which keys grow."""
 LONGEST = 90.0
 """Seconds after which a mix ends in any case."""
 
@@ -96,6 +108,30 @@ def _interleaved(*patterns: bytes) -> Mix:
     return write
 
 
+def _growing(*commands: Callable[[bytes, list[bytes]], bytes]) -> Mix:
+    """A few hundred keys that get more and more entries, 50 at a time."""
+
+    def write(_limit: int) -> Iterator[Block]:
+        for number in count():
+            key = b"grows:%d" % (number % GROWING)
+            entries = [b"entry:%012d" % n for n in range(number * 50, number * 50 + 50)]
+            yield b"".join([make(key, entries) for make in commands]), len(commands)
+
+    return write
+
+
+def _zadd(key: bytes, entries: list[bytes]) -> bytes:
+    return command(b"ZADD", key, *chain.from_iterable((b"%d" % hash(e), e) for e in entries))
+
+
+def _hset(key: bytes, entries: list[bytes]) -> bytes:
+    return command(b"HSET", key, *chain.from_iterable((e, b"value of " + e) for e in entries))
+
+
+def _hexpire(key: bytes, entries: list[bytes]) -> bytes:
+    return command(b"HEXPIRE", key, b"86400", b"FIELDS", b"%d" % len(entries), *entries)
+
+
 def _in_turn(first: bytes, second: bytes) -> Mix:
     """Most of the limit filled with one size, then another: what fragmentation is made of."""
 
@@ -125,6 +161,9 @@ MIXES: dict[str, Mix] = {
     "lists of 30 elements": _interleaved(LIST),
     "sets of 20 members": _interleaved(SET),
     "sorted sets of 20 members": _interleaved(SORTED_SET),
+    "sorted sets that grow": _growing(_zadd),
+    "hashes that grow": _growing(_hset),
+    "hashes that grow, each field with a deadline": _growing(_hset, _hexpire),
     "all types": _interleaved(SMALL, COUNTER, MIDDLE, LARGE, HASH, LIST, SET, SORTED_SET),
     "20-byte strings, then 1 000-byte strings": _in_turn(SMALL, MIDDLE),
     "hashes of 8 fields, then sets of 20 members": _in_turn(HASH, SET),
@@ -232,8 +271,8 @@ def _overfill(peer: Peer, work: Iterator[Block], limit: int) -> tuple[int, int]:
 
 def _some(work: Iterator[Block], size: int) -> Iterator[Block]:
     """The next blocks, of about `size` bytes."""
-    for data, count in work:
-        yield data, count
+    for data, number in work:
+        yield data, number
         size -= len(data)
         if size <= 0:
             return
