@@ -56,10 +56,10 @@ class Turn:
 
     def answer(self) -> None:
         """The turn is over."""
+        self.begun = False
         self.answer_arrivals()
         self.gathers = self.reads >= MANY
         self.reads = 0
-        self.begun = False
 
     def answer_arrivals(self) -> None:
         """Run all that has arrived."""
