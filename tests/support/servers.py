@@ -1,8 +1,10 @@
 """Servers that tests start, and the one that they may be pointed at."""
 
 import contextlib
+import itertools
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -148,11 +150,20 @@ StartServer = Callable[..., Process]
 
 
 def free_port() -> int:
-    """A port on the loopback address that nobody listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on the loopback address that nobody listened on just now.
+
+    Not one that the kernel gives to outgoing connections, nor one that this process had before, and
+    other processes go through the ports from elsewhere.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+_PORTS = range(10_000, 32_000)
+_ports = itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None)
 
 
 def redis_server() -> str | None:
