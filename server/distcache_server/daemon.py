@@ -58,7 +58,7 @@ class Server:
         self.replication = Replication(self.engine, self.persistence)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
-        self._unix: asyncio.Server | None = None
+        self.unix_place = Place(self._serve_unix)
         self._work: asyncio.Task[None] | None = None
         self._leave_requests: Callable[[], None] | None = None
         """Close the connections to the endpoints of metrics-port."""
@@ -82,16 +82,15 @@ class Server:
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
             config.set([(b"maxclients", b"%d" % clients)])
+        # All listen from here on, but nobody is served before the first pause: by then the keys
+        # are loaded, or clients are told that they are not.
         self._find_place()
-        await self.place.ready()
         if config.unixsocket:
             path = config.locate(config.unixsocket)
-            sock = listeners.unix(path, config.unixsocketperm, config.tcp_backlog)
-            self._unix = await self.loop.create_unix_server(
-                lambda: Connection(self.gate), sock=sock, backlog=config.tcp_backlog
+            self.unix_place.listen(
+                [listeners.unix(path, config.unixsocketperm, config.tcp_backlog)]
             )
         self._find_metrics_place()
-        await self.metrics_place.ready()
         for move, names, refusal in (
             (self._find_place, ("port",), NO_PORT),
             (self._find_place, ("bind",), "Failed to bind to specified addresses."),
@@ -107,6 +106,8 @@ class Server:
         if self.engine.loading is None:
             self.replication.start()
         self._work = self.loop.create_task(self._run())
+        for place in (self.place, self.unix_place, self.metrics_place):
+            await place.ready()
 
     async def _load(self) -> None:
         """Load the snapshot; clients are answered meanwhile, most of them that it is not done."""
@@ -163,6 +164,12 @@ class Server:
             lambda: Connection(self.gate), sock=sock, backlog=backlog
         )
 
+    async def _serve_unix(self, sock: socket.socket) -> Listener:
+        backlog = self.config.tcp_backlog
+        return await self.loop.create_unix_server(
+            lambda: Connection(self.gate), sock=sock, backlog=backlog
+        )
+
     def _find_metrics_place(self) -> None:
         """Listen for requests of metrics where the configuration says."""
         config = self.config
@@ -206,8 +213,7 @@ class Server:
         """Accept nobody any more, tell who waits, send what is left, close."""
         self.place.close()
         self.metrics_place.close()
-        if self._unix is not None:
-            self._unix.close()
+        self.unix_place.close()
         if self._leave_requests is not None:
             self._leave_requests()
         if self._work is not None:

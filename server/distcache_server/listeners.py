@@ -45,14 +45,15 @@ class Place:
             opened = tcp(addresses, port, backlog)
         except CannotListen:
             if not self._listeners:
-                self._listen(tcp(self.addresses, self.port, backlog))
+                self.listen(tcp(self.addresses, self.port, backlog))
             raise
         self.close()
-        self._listen(opened)
+        self.listen(opened)
         self.addresses = addresses
         self.port = opened[0].getsockname()[1] if opened else 0
 
-    def _listen(self, sockets: list[socket.socket]) -> None:
+    def listen(self, sockets: list[socket.socket]) -> None:
+        """Accept connections on these as soon as the loop has time, besides those of before."""
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._listeners[sock] = loop.create_task(self._serve(sock))

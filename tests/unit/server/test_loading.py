@@ -10,6 +10,7 @@ from distcache_replication import rdb
 from distcache_server import CannotLoad, Config, Server, serve
 from distcache_server.snapshot_file import SnapshotFile
 
+from tests.support import Error, Wire, free_port
 from tests.support.direct import Direct
 
 REFUSED = b"-LOADING Redis is loading the dataset in memory\r\n"
@@ -63,6 +64,26 @@ async def test_clients_are_told_while_it_loads(tmp_path: Path) -> None:
     facts = await talk("INFO persistence")
     assert b"loading:0\r\n" in facts
     assert b"loading_total_bytes" not in facts
+    await server.stop()
+
+
+@pytest.mark.parametrize("keys", [10, 4000])
+async def test_nobody_sees_an_empty_server_first(tmp_path: Path, keys: int) -> None:
+    snapshot_of(tmp_path, keys)
+    config = Config()
+    places = ("--port", "0", "--unixsocket", "socket", "--metrics-port", str(free_port()))
+    config.load_arguments(["--dir", str(tmp_path), "--bind", "127.0.0.1", *places])
+    server = Server(config, any_port=True)
+    starting = asyncio.create_task(server.__aenter__())
+    while not server.port:  # noqa: ASYNC110 -- one turn of the loop, no time
+        await asyncio.sleep(0)
+    with Wire(("127.0.0.1", server.port)) as tcp, Wire(str(tmp_path / "socket")) as unix:
+        for wire in (tcp, unix):
+            wire.command("GET", "key:0")
+        await starting
+        for wire in (tcp, unix):
+            reply = await asyncio.to_thread(wire.reply)
+            assert reply in (b"x" * 500, Error(REFUSED[1:-2]))
     await server.stop()
 
 
