@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from distcache_replication.archive import Archive, Lost, Segment
+from distcache_replication.archive import Archive, Lost, Segment, Slot
 from distcache_replication.disk import MARK
 from distcache_replication.log import Follower, Log, Trimmed
 from distcache_replication.segment import Damaged
@@ -39,49 +39,54 @@ class Reader:
         self._cursor: Cursor | None = None
         self._left = memoryview(b"")
         """What was read from disk and not yet handed on, from the follower's offset on."""
-        self._slot = archive.take(name, follower.offset)
-        self._closed = False
-        self.hold()
+        self._name = name
+        self._slot: Slot | None = None
+        self._hold()
 
     @property
     def on_disk(self) -> bool:
         """What comes next has to come from disk."""
         return self.follower.offset < self.log.start
 
-    def hold(self) -> None:
-        """Have the log kept in memory from here on, where that is not too much."""
+    def _hold(self) -> None:
+        """Have the log kept from here on: in memory, where that is not too much."""
         log, offset = self.log, self.follower.offset
-        self._slot.offset = offset
+        if self.follower in log.holders:
+            return
         near = log.end - offset <= log.limit or not self.archive.covers(offset)
-        if near and log.start <= offset and self.follower not in log.holders:
+        if near and log.start <= offset:
             log.holders.append(self.follower)
+            self._release()
+        elif self._slot is None:
+            self._slot = self.archive.take(self._name, offset)
+        else:
+            self._slot.offset = offset
 
     def relax(self) -> None:
         """Let go of the log in memory, where that has become too much and the disk has it."""
         log, offset = self.log, self.follower.offset
-        self._slot.offset = offset
-        if (
-            log.end - offset > log.limit
-            and self.follower in log.holders
-            and self.archive.covers(offset)
-        ):
+        behind = log.end - offset
+        if behind > log.limit and self.follower in log.holders and self.archive.covers(offset):
             log.holders.remove(self.follower)
-            self._slot.lost = False
+            self._hold()
             log.trim()
 
     def close(self) -> None:
         """Nothing more is wanted."""
-        if not self._closed:
-            self._closed = True
-            self.archive.release(self._slot)
-            if self.follower in self.log.holders:
-                self.log.holders.remove(self.follower)
+        self._release()
+        if self.follower in self.log.holders:
+            self.log.holders.remove(self.follower)
+
+    def _release(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self.archive.release(slot)
 
     async def read(self, most: int) -> bytes:
         """Up to ``most`` bytes from the follower's offset on, once there are some; raises Lost."""
         while not self._left:
             offset = self.follower.offset
-            self.hold()
+            self._hold()
             if self.log.start <= offset:
                 self._cursor = None
                 try:
