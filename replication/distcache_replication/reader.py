@@ -104,7 +104,7 @@ class Reader:
         while self.log.start > offset:
             at = archive.find(offset)
             cursor = self._cursor
-            if cursor is None or cursor.segment is not at or cursor.offset != offset:
+            if cursor is None or cursor.segment is not at:
                 cursor = self._cursor = Cursor(archive, at, offset)
             try:
                 piece = await self._off(partial(cursor.step, at.end, at.size))

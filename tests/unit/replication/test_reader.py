@@ -8,6 +8,7 @@ import pytest
 from distcache_replication.archive import Limits, Lost
 from distcache_replication.disk import MARK
 from distcache_replication.reader import Reader
+from distcache_replication.segment import annotation
 
 from tests.unit.replication.test_archive import Machine
 
@@ -29,6 +30,8 @@ class Model:
         self.all = bytearray()
         self.chance = 0.0
         """That something happens while a file is read."""
+        self.deleted = 0
+        """What is before this offset may be gone."""
 
     def append(self) -> None:
         log = self.machine.log
@@ -59,7 +62,8 @@ class Model:
 
     def delete(self, limits: Limits) -> None:
         archive = self.machine.archive
-        archive.shrink(limits, 0.0)
+        for gone in archive.shrink(limits, 0.0):
+            self.deleted = gone.end
         self.machine.directory.clean(archive.names)
 
     async def off(self, work: Callable[[], bytes]) -> bytes:
@@ -105,7 +109,7 @@ async def test_beside_a_byte_string(seed: int) -> None:
         except Lost:
             # Only where it is really gone.
             assert not archive.covers(place.offset)
-            assert place.offset < log.start
+            assert place.offset < min(model.deleted, log.start)
             lost += 1
         reader.close()
         assert not archive.slots
@@ -131,6 +135,20 @@ async def test_a_restart_is_no_gap(seed: int) -> None:
     reader = model.reader(place)
     while place.offset < len(model.all):
         await read(model, reader, place)
+
+
+async def test_what_a_failed_write_left_is_not_of_the_log() -> None:
+    model, path = long_log()
+    machine = model.machine
+    machine.rebase()
+    before = machine.archive.segments[0]
+    for garbage in (
+        b"#dc:5 0000",
+        annotation(b"*0\r\n", before.end, before.marks[-1][2]) + b"*0\r\n",
+    ):
+        machine.files.content[path].data += garbage
+        model.machine = Machine(machine.files.after_crash())
+        assert await read_all(model) == len(model.all)
 
 
 async def test_it_waits_for_more_and_lets_go_of_memory() -> None:
