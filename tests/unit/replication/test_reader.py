@@ -192,8 +192,12 @@ def long_log() -> tuple[Model, str]:
     return model, path
 
 
-async def test_an_offset_is_found_without_reading_all() -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_offset_is_found_without_reading_all(restarted: bool) -> None:
     model, path = long_log()
+    if restarted:
+        model.machine = Machine(model.machine.files.after_crash())
+        assert await read_all(model) == len(model.all)
     place = Place(len(model.all) - 300_000)
     assert place.offset < model.machine.log.start
     del model.machine.files.content[path].data[:MARK]
