@@ -17,7 +17,7 @@ from distcache_replication.log import Follower, Log, Trimmed
 from distcache_replication.segment import Damaged
 from distcache_replication.segment import Reader as Taken
 
-PIECE = 1 << 16
+PIECE = 1 << 15
 """Bytes of a file that are read at once: checking them holds up the event loop a little, too."""
 PIECES = 1 << 22
 """As many, in the middle of a long batch."""
