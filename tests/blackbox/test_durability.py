@@ -201,6 +201,22 @@ def test_a_torn_tail_is_cut_and_reported(start: Start, folder: Path) -> None:
         assert client.mget("a", "b") == [b"1", None]
 
 
+def test_a_torn_transaction_of_redis_is_cut(start: Start, folder: Path) -> None:
+    server = start()
+    with server.client() as client:
+        client.set("a", 1)
+    server.kill()
+    last = files(folder)[-2]
+    begun = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n"
+    last.write_bytes(last.read_bytes() + begun)
+    for count in range(1, 4):
+        server = start()
+        with server.client() as client:
+            assert client.get("a") == b"%d" % count
+            client.incr("a")
+        server.stop()
+
+
 @pytest.mark.parametrize("harm", ["flip", "remove"])
 def test_damage_stops_the_start(start: Start, folder: Path, harm: str) -> None:
     server = start()
