@@ -13,7 +13,7 @@ from functools import partial
 
 from distcache_replication.archive import Archive, Lost, Segment, Slot
 from distcache_replication.disk import MARK
-from distcache_replication.log import Follower, Log, Trimmed
+from distcache_replication.log import Follower, Log
 from distcache_replication.segment import Damaged
 from distcache_replication.segment import Reader as Taken
 
@@ -27,10 +27,20 @@ Off = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
 class Reader:
-    """The log from the offset of a follower on, which the follower moves."""
+    """The log from the offset of a follower on, which the follower moves by what it has taken.
+
+    One that is ``durable`` gives out only what can no longer be lost.
+    """
 
     def __init__(
-        self, log: Log, archive: Archive, off: Off, follower: Follower, name: str = "reader"
+        self,
+        log: Log,
+        archive: Archive,
+        off: Off,
+        follower: Follower,
+        name: str,
+        *,
+        durable: bool = False,
     ) -> None:
         self.log = log
         self.archive = archive
@@ -40,6 +50,7 @@ class Reader:
         self._left = memoryview(b"")
         """What was read from disk and not yet handed on, from the follower's offset on."""
         self._name = name
+        self._durable = durable
         self._slot: Slot | None = None
         self._hold()
 
@@ -84,19 +95,18 @@ class Reader:
 
     async def read(self, most: int) -> bytes:
         """Up to ``most`` bytes from the follower's offset on, once there are some; raises Lost."""
-        while not self._left:
+        while True:
             offset = self.follower.offset
             self._hold()
+            size = min(most, await self.log.wait(offset, self._durable) - offset)
+            if self._left:
+                data = bytes(self._left[:size])
+                self._left = self._left[size:]
+                return data
             if self.log.start <= offset:
                 self._cursor = None
-                try:
-                    return await self.log.read(offset, most)
-                except Trimmed:
-                    continue
+                return self.log.slice(offset, size)
             self._left = memoryview(await self._piece(offset))
-        data = bytes(self._left[:most])
-        self._left = self._left[most:]
-        return data
 
     async def _piece(self, offset: int) -> bytes:
         """Some bytes from the disk; none where the log goes on in memory.  Raises Lost."""

@@ -57,7 +57,7 @@ def test_how_many_are_well() -> None:
 async def test_it_is_fed_until_it_is_clogged() -> None:
     log, sent = Log(), bytearray()
     it = Replica(sent.extend, lambda: 0)
-    reader = Reader(log, NOWHERE, off, it)
+    reader = Reader(log, NOWHERE, off, it, "it")
     log.append(b"one")
     task = asyncio.create_task(it.follow(reader))
     await asyncio.sleep(0)

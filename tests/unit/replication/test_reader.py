@@ -75,8 +75,9 @@ class Model:
             self.happen()
         return data
 
-    def reader(self, place: Place) -> Reader:
-        return Reader(self.machine.log, self.machine.archive, self.off, place)
+    def reader(self, place: Place, durable: bool = False) -> Reader:
+        log, archive = self.machine.log, self.machine.archive
+        return Reader(log, archive, self.off, place, "test", durable=durable)
 
 
 async def read(model: Model, reader: Reader, place: Place) -> int:
@@ -179,6 +180,17 @@ async def test_it_waits_for_more_and_lets_go_of_memory() -> None:
     assert place in log.holders
     assert not model.machine.archive.slots
     waiting.cancel()
+
+
+async def test_what_can_still_be_lost_is_not_given_out() -> None:
+    model, _ = long_log()
+    log, place = model.machine.log, Place(0)
+    reader = model.reader(place, durable=True)
+    for durable in (1, 100_000, 100_001, log.start, log.end - 1, log.end):
+        log.durable = durable
+        while place.offset < durable:
+            await read(model, reader, place)
+        assert place.offset == durable
 
 
 def long_log() -> tuple[Model, str]:
