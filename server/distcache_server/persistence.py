@@ -165,8 +165,9 @@ class Persistence:
         self.archive.switch(self.directory.folder, file, disk, monotonic())
         return disk
 
-    def renamed(self) -> None:
-        """The history has another id now."""
+    def become(self, id_: str, offset: int) -> None:
+        """Go on under another history, which is the same up to ``offset``; the disk notes it."""
+        self.history.become(id_, offset)
         if self.disk is not None:
             self.disk.rename(self.history)
 

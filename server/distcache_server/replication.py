@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication.handshake import Resync
+from distcache_replication.history import new_id
 
 from distcache_server import logs
 from distcache_server.errors import InstanceChanged
@@ -92,8 +93,7 @@ class Replication:
         link.stop()
         logs.set_role("M")
         engine.follows = False
-        persistence.history.fork(persistence.log.end)
-        persistence.renamed()
+        persistence.become(new_id(), persistence.log.end)
         persistence.journal.selected = UNKNOWN
         engine.selected = 0
         persistence.journal.mute(False)
@@ -127,8 +127,7 @@ class Replication:
         history = self.persistence.history
         id_ = resync.history.decode()
         if id_ != history.id:
-            history.become(id_, resync.offset)
-            self.persistence.renamed()
+            self.persistence.become(id_, resync.offset)
             self.replicas.disconnect()
         self.has_history = True
 
