@@ -20,8 +20,9 @@ from typing import NamedTuple
 from distcache_replication.directory import Directory
 from distcache_replication.disk import Disk, Mark
 from distcache_replication.files import Files
+from distcache_replication.history import History
 from distcache_replication.manifest import File
-from distcache_replication.segment import LINE, NO_HISTORY, Damaged, Reader
+from distcache_replication.segment import LINE, Damaged, Reader
 
 
 class Lost(Exception):
@@ -105,10 +106,14 @@ class Archive:
     @property
     def segments(self) -> Sequence[Segment]:
         """All of them, the oldest first."""
+        self._measure()
+        return self._segments
+
+    def _measure(self) -> None:
+        """See how long the one is that is written to."""
         if self._disk is not None and self._segments:
             last = self._segments[-1]
             last.end, last.size = self._disk.offset, self._disk.size
-        return self._segments
 
     @property
     def start(self) -> int | None:
@@ -127,7 +132,8 @@ class Archive:
 
     def covers(self, offset: int) -> bool:
         """Whether the log from an offset on is on disk."""
-        return any(it.start <= offset <= it.end for it in self.segments)
+        segments = self.segments
+        return bool(segments) and segments[0].start <= offset <= segments[-1].end
 
     def find(self, offset: int) -> Segment:
         """The segment that goes on at an offset; raises Lost."""
@@ -145,6 +151,7 @@ class Archive:
     def load(self, directory: Directory, age_s: float) -> None:
         """What a directory has that was just read; ``age_s`` is what to add to a file's time."""
         manifest, files = directory.manifest, directory.files
+        history = History(directory.history, directory.lineage)
         end = directory.offset
         found: list[Segment] = []
         increments = [it for it in manifest.history if it.name.endswith(".incr.aof")]
@@ -156,7 +163,7 @@ class Archive:
                 if not size:
                     continue
                 old = it in manifest.history
-                begun = _start(files, path) if old else directory.spans.get(it.name, (None,))[0]
+                begun = _start(files, path, history) if old else directory.starts.get(it.name)
                 closed_s = files.modified_s(path) + age_s
             except OSError:
                 break
@@ -180,7 +187,7 @@ class Archive:
 
     def settle(self) -> None:
         """The file that is written to is about to change: note where this one ends."""
-        _ = self.segments
+        self._measure()
         self._disk = None
 
     def clear(self) -> None:
@@ -237,12 +244,14 @@ def _number(file: File) -> int:
     return file.number
 
 
-def _start(files: Files, path: str) -> int | None:
-    """The offset at which a file begins; None if it is no segment."""
+def _start(files: Files, path: str, history: History) -> int | None:
+    """The offset at which a file begins; None if it is no segment of this history."""
     reader = Reader()
     reader.feed(files.read(path, 0, LINE))
     try:
         next(iter(reader), None)
     except Damaged:
         return None
-    return None if reader.history in ("", NO_HISTORY) else reader.start
+    if reader.start is None or not history.holds(reader.history, reader.start):
+        return None
+    return reader.start

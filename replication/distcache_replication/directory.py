@@ -76,8 +76,8 @@ class Directory:
         """``offset`` is where the next increment must begin."""
         self.checked = 0
         """Up to where the history is really ours: Redis may have written what comes behind."""
-        self.spans: dict[str, tuple[int, int]] = {}
-        """The offsets at which increments of ours begin and end, by name."""
+        self.starts: dict[str, int] = {}
+        """The offsets at which increments begin that are wholly ours, by name."""
         self._idle = ""
         """An increment without commands."""
 
@@ -163,7 +163,7 @@ class Directory:
         if reader.offset == reader.start:
             self._idle = file.name
         if reader.offset == reader.checked:
-            self.spans[file.name] = reader.start, reader.offset
+            self.starts[file.name] = reader.start
 
     def _torn(self, file: File, error: Damaged, cut_torn: bool) -> None:
         """A record is not whole: take it off where it is the last, else refuse."""

@@ -154,6 +154,20 @@ def test_a_gap_ends_it() -> None:
     assert machine.archive.start == machine.log.end
 
 
+def test_files_of_another_history() -> None:
+    """Those of a log that a full sync has replaced may be left, where a crash came before."""
+    machine = Machine()
+    machine.add()
+    machine.rebase()
+    machine.history.reset()
+    machine.log.end += 40
+    machine.rebase()
+    machine.add()
+    again = Machine(machine.files.after_crash())
+    assert len(again.directory.manifest.history) >= 2
+    assert again.archive.start == 70
+
+
 def test_a_promotion_is_on_disk() -> None:
     machine = Machine()
     machine.add()
