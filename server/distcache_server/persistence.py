@@ -117,7 +117,7 @@ class Persistence:
         if directory.history:
             self.history.reset(directory.history, directory.lineage)
             self.is_known = directory.checked == directory.offset
-            if engine.config.replicaof is None:
+            if engine.config.replicaof is None or not self.is_known:
                 self.history.fork(directory.checked)
         engine.selected = loader.replay.selected
         self.log.restart(directory.offset)

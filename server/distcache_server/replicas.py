@@ -178,6 +178,8 @@ class Replicas:
             it.task.cancel()
         if it.reader is not None:
             it.reader.close()
+            # They refer to each other; the collector is off.
+            it.reader = None
         if self.clients.pop(client, None) is not None:
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
@@ -372,15 +374,15 @@ class Replicas:
         # Those who want no keys get a snapshot of their own.
         bare = [it for it in waiting if it.no_keys]
         waiting = bare or waiting
-        streaming = [it for it in waiting if self._streams(it)]
-        filing = [it for it in waiting if not self._streams(it)]
         engine, persistence = self.engine, self.persistence
         if not waiting:
             return
         file: IO[bytes] | None = None
-        if filing:
+        if not all(self._streams(it) for it in waiting):
             file = await persistence.off(lambda: _nameless(engine.config.dir))
-            filing = [it for it in filing if it.state == WAITING]
+            waiting = [it for it in waiting if it.state == WAITING]
+        streaming = [it for it in waiting if file is None or self._streams(it)]
+        filing = [it for it in waiting if it not in streaming]
         offset = self.log.end
         form = SnapshotBase(
             rdb.Style(VERSION, engine.config.rdbcompression),

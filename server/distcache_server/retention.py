@@ -70,7 +70,7 @@ class Keeper:
         if file is not None:
             it.archive.rebased(file.name)
         self._shrink(monotonic())
-        await it.off(lambda: it.directory.clean(it.archive.names))
+        await self._clean()
 
     async def wait(self) -> None:
         """Until nothing is going on."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support import Process, eventually
+from tests.support import Process, eventually, free_port
 from tests.support.replication import SETTINGS, agree, ask, follow, info, wait_linked
 from tests.support.servers import OURS, redis_server
 
@@ -297,6 +297,28 @@ def test_a_replica_that_is_ahead(start: Start) -> None:
     assert agree(primary, replica, other)
     # The one that had lost nothing of its history went on.
     assert syncs(primary) == (1, 1)
+
+
+def test_a_replica_that_was_written_to(start: Start) -> None:
+    """What somebody else put into its directory is of no history, also after another restart."""
+    primary, replica = start("ours"), start("ours", *SMALL)
+    follow(replica, primary)
+    write(primary, 1, 100)
+    assert agree(primary, replica)
+    eventually(lambda: info(replica, "persistence")["aof_rewrite_in_progress"] == "0")
+    replica.stop()
+    with segments(replica)[-1].open("ab") as file:
+        file.write(
+            b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$5\r\nalien\r\n$1\r\n1\r\n"
+        )
+    nobody = f"127.0.0.1 {free_port()}"
+    for _ in range(2):
+        replica = restart(start, replica, "--replicaof", nobody)
+        assert ask(replica, "GET", "alien") == b"1"
+    write(primary, 2, 100)
+    follow(replica, primary)
+    assert agree(primary, replica)
+    assert syncs(primary) == (2, 0)
 
 
 def test_redis_opens_the_directory(start: Start) -> None:
