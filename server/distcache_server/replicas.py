@@ -178,8 +178,8 @@ class Replicas:
             it.task.cancel()
         if it.reader is not None:
             it.reader.close()
-            # They refer to each other; the collector is off.
-            it.reader = None
+        # These refer to it; the collector is off.
+        it.task = it.reader = None
         if self.clients.pop(client, None) is not None:
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
