@@ -71,9 +71,9 @@ class Replica:
         return max(int(now_s - self.heard_s), 0)
 
     def pending(self, log: Log) -> int:
-        """Bytes that are kept for it."""
+        """Bytes of the log that are kept for it."""
         behind = log.end - self.offset if self in log.holders else 0
-        return behind + self.unsent()
+        return behind + (self.unsent() if self.state == ONLINE else 0)
 
     async def follow(self, reader: Reader) -> None:
         """Send the log, for as long as it lives."""

@@ -238,6 +238,22 @@ def test_a_slow_replica_takes_no_memory(start: Start) -> None:
     assert syncs(primary) == (1, 0)
 
 
+def test_a_slow_full_sync_takes_no_memory(start: Start) -> None:
+    limit = ("--client-output-buffer-limit", "replica 4mb 4mb 1")
+    primary = start("ours", *SMALL, "--aof-segment-size", "1mb", *limit)
+    with primary.client() as client, primary.wire() as replica:
+        for n in range(20):
+            client.set(f"key:{n}", random.Random(n).randbytes(1 << 20))
+        replica.send(b"REPLCONF capa eof\r\nPSYNC ? -1\r\n")
+        eventually(lambda: "send_bulk" in info(primary).get("slave0", ""))
+        for n in range(40):
+            client.set("key", bytes([n]) * (1 << 20))
+        eventually(lambda: int(info(primary)["repl_backlog_histlen"]) < 2 << 20)
+        found = info(primary)
+        assert "send_bulk" in found["slave0"]
+        assert found["repl_disk_slots"] == "1"
+
+
 def test_a_deposed_primary_does_not_go_on(start: Start) -> None:
     """A promotion is known after a restart: what the old primary wrote since is not ours."""
     old, new = start("ours", "--appendonly", "yes"), start("ours", *SMALL)
