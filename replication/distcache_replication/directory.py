@@ -8,8 +8,8 @@ something is wrong is refused, naming file and offset and what to do, rather tha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from distcache_replication.files import Files
@@ -67,13 +67,19 @@ class Directory:
         self.manifest = Manifest()
         self.cut: Cut | None = None
         self.history = ""
-        """The history of the last file that tells one."""
+        """The history of the last file that tells one ..."""
+        self.lineage: list[tuple[str, int]] = []
+        """... and the former ones, each with the offset where it was left."""
         self.offset = 0
         """Where the files end, in that history."""
         self._known = False
         """``offset`` is where the next increment must begin."""
         self.checked = 0
         """Up to where the history is really ours: Redis may have written what comes behind."""
+        self.starts: dict[str, int] = {}
+        """The offsets at which increments begin that are wholly ours, by name."""
+        self._idle = ""
+        """An increment without commands."""
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -141,9 +147,9 @@ class Directory:
         except Damaged as error:
             self._torn(file, error, cut_torn)
         if file.type == INCREMENT:
-            self._note(path, reader)
+            self._note(file, path, reader)
 
-    def _note(self, path: str, reader: Reader) -> None:
+    def _note(self, file: File, path: str, reader: Reader) -> None:
         """See that the file goes on where the one before it ended."""
         if reader.start is None:
             self.offset += reader.offset
@@ -152,7 +158,12 @@ class Directory:
             reason = f"it begins at {reader.start} of the log, but what is before it ends at "
             raise Refused(path, 0, f"{reason}{self.offset}", RESTORE)
         self._known = True
-        self.history, self.offset, self.checked = reader.history, reader.offset, reader.checked
+        self.history, self.lineage = reader.history, reader.lineage
+        self.offset, self.checked = reader.offset, reader.checked
+        if reader.offset == reader.start:
+            self._idle = file.name
+        if reader.offset == reader.checked:
+            self.starts[file.name] = reader.start
 
     def _torn(self, file: File, error: Damaged, cut_torn: bool) -> None:
         """A record is not whole: take it off where it is the last, else refuse."""
@@ -204,18 +215,23 @@ class Directory:
         """Take an increment into the manifest."""
         self._replace(self.manifest.with_increment(file))
 
-    def begin(self) -> int:
-        """A descriptor for the increment to go on in at a start: the last one, if it is empty."""
+    def begin(self) -> tuple[File, int]:
+        """The increment to go on in at a start: the last one, if there is nothing in it."""
         for last in self.manifest.increments[-1:]:
-            if not self.files.size(self.path(last.name)):
-                return self.files.create(self.path(last.name))
+            path = self.path(last.name)
+            if last.name == self._idle or not self.files.size(path):
+                return last, self.files.create(path)
+        return self.append()
+
+    def append(self) -> tuple[File, int]:
+        """`create` and `add`."""
         file, descriptor = self.create()
         try:
             self.add(file)
         except OSError:
             self.files.close(descriptor)
             raise
-        return descriptor
+        return file, descriptor
 
     def temporary_base(self, token: str) -> str:
         """Where a base is written before it is one."""
@@ -238,15 +254,17 @@ class Directory:
         for name in self.files.names(self.folder):
             if name.startswith(f"temp-{self.name}."):
                 self.files.remove(self.path(name))
-        self.clean()
 
-    def clean(self) -> None:
-        """Delete the files that are history."""
-        history = self.manifest.history
-        if history:
-            self._replace(Manifest(self.manifest.base, self.manifest.increments))
-            for file in history:
+    def clean(self, kept: Container[str] = ()) -> None:
+        """Delete the files that are history, but for those with these names."""
+        manifest = self.manifest
+        gone = [file for file in manifest.history if file.name not in kept]
+        if gone:
+            # Before the manifest forgets them, so that none is left that nobody knows of.
+            for file in gone:
                 self.files.remove(self.path(file.name))
+            history = tuple(file for file in manifest.history if file not in gone)
+            self._replace(replace(manifest, history=history))
 
     def _replace(self, manifest: Manifest) -> None:
         files, path = self.files, self._manifest_path

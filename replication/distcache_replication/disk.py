@@ -15,14 +15,20 @@ import secrets
 from collections.abc import Callable
 
 from distcache_replication.files import Files
+from distcache_replication.history import History
 from distcache_replication.log import Log
-from distcache_replication.segment import annotation, head
+from distcache_replication.segment import annotation, before, head
 
 Done = Callable[[OSError | None], None]
 Run = Callable[[Callable[[], None], Done], None]
 """Runs a function off the event loop, and then the other on it, with the error if there was one."""
 
 ALWAYS, EVERYSEC, NO = "always", "everysec", "no"
+MARK = 1 << 20
+"""Bytes of a file between two places that are remembered."""
+
+Mark = tuple[int, int, int]
+"""The offset of a batch, where in its file it stands, and the salt of its checksum."""
 
 
 class Disk:
@@ -43,6 +49,8 @@ class Disk:
         """A flush failed: only a new base helps."""
         self.size = 0
         """Bytes in the present increment."""
+        self.marks: list[Mark] = []
+        """Some places in it, so that an offset is soon found."""
         self._run = run
         self._changed = changed
         """Told when more may be acknowledged, and when ``error`` comes or goes."""
@@ -51,8 +59,10 @@ class Disk:
         """Increments before the present one that are still to be flushed and closed."""
         self._salt = 0
         self._head = b""
-        """The first line of the present increment, until it is written."""
-        self._begun = log.end
+        """Which history the log is, until that is written."""
+        self._mark_at = 0
+        """The size at which the next place is remembered."""
+        self.begun = log.end
         """The offset at which the present increment begins."""
         self._held = False
         """The increment before the present one is still to be flushed."""
@@ -78,7 +88,7 @@ class Disk:
             self.log.holders.remove(self)
         self.log.durable = None
 
-    def switch(self, descriptor: int, history: str) -> None:
+    def switch(self, descriptor: int, history: History) -> None:
         """Go on in a new increment, from the present end of the log.
 
         What the last one does not have, because a flush failed, is lost to it: the caller makes a
@@ -87,14 +97,25 @@ class Disk:
         if self._descriptor >= 0:
             self._old.append(self._descriptor)
         self._descriptor, self.size = descriptor, 0
-        self.offset = self._begun = self.log.end
-        self._salt = secrets.randbits(32)
-        self._head = head(history, self.offset, self._salt)
+        self.offset = self.begun = self.log.end
+        self.marks, self._mark_at = [], 0
+        self._name(history)
         if self._old and not self.lost:
             # The log on disk must have no gap, whatever the order in which files get there: so
             # nothing goes into this one before all of the last is there for good.
             self._held = True
             self.commit()
+
+    def rename(self, history: History) -> None:
+        """The log goes on under another id, from its present end."""
+        self.write()
+        # Where that failed, what is left is said to be of the new history, as it is, too.
+        self._name(history)
+
+    def _name(self, history: History) -> None:
+        salt = self._salt = secrets.randbits(32)
+        lines = [before(former, end, salt) for former, end in history.lineage]
+        self._head = b"".join([head(history.id, self.offset, salt), *lines])
 
     def recovered(self) -> None:
         """A new base holds all from before the present increment, which can be trusted."""
@@ -103,7 +124,7 @@ class Disk:
                 self.files.close(descriptor)
             self._old = []
             self._held = False
-        self.flushed = max(self.flushed, self._begun)
+        self.flushed = max(self.flushed, self.begun)
         self.log.advance(self.flushed)
         self.lost = False
         self.error = None
@@ -114,14 +135,18 @@ class Disk:
         if self.lost or self._held:
             return False
         offset, end = self.offset, self.log.end
-        if offset == end:
+        if offset == end and not self._head:
             return True
-        data = self.log.slice(offset)
+        data, size = self.log.slice(offset), self.size + len(self._head)
+        line = annotation(data, offset, self._salt) if data else b""
         try:
-            self._put(self._head + annotation(data, offset, self._salt) + data)
+            self._put(self._head + line + data)
         except OSError as error:
             self._fail(error)
             return False
+        if size >= self._mark_at:
+            self.marks.append((offset, size, self._salt))
+            self._mark_at = size + MARK
         self._head = b""
         self.offset = end
         if self.policy == NO:
@@ -159,9 +184,9 @@ class Disk:
         self._flushing = True
 
         def flush() -> None:
-            for before in old:
-                self.files.sync(before)
-                self.files.close(before)
+            for former in old:
+                self.files.sync(former)
+                self.files.close(former)
             self.files.sync(descriptor)
 
         self._run(flush, lambda error: self._committed(mark, error))

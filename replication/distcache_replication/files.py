@@ -74,6 +74,10 @@ class Files:
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 
+    def modified_s(self, path: str) -> float:
+        """When the file was written last, in seconds since 1970."""
+        return os.stat(path).st_mtime
+
     def read(self, path: str, at: int, most: int) -> bytes:
         """Up to ``most`` bytes of a file from ``at`` on; none at its end."""
         with open(path, "rb", buffering=0) as file:

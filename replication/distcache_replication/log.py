@@ -102,11 +102,16 @@ class Log:
 
     async def read(self, offset: int, most: int | None = None, durable: bool = False) -> bytes:
         """``slice``, once there is something; ``durable`` stops at what can no longer be lost."""
+        end = await self.wait(offset, durable)
+        return self.slice(offset, end - offset if most is None else min(most, end - offset))
+
+    async def wait(self, offset: int, durable: bool = False) -> int:
+        """Until there is something behind ``offset``; where that ends."""
         while (end := self.frontier if durable else self.end) <= offset:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
-        return self.slice(offset, end - offset if most is None else min(most, end - offset))
+        return end
 
     def trim(self) -> None:
         """Drop the oldest blocks beyond the limit that every holder has taken."""

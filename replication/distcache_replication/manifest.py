@@ -6,9 +6,9 @@ Format (Redis 7, aof.c): a line for each file, of keys and values::
     file appendonly.aof.5.incr.aof seq 5 type i
 
 ``type`` is b for the base, i for increments in the order of their numbers, h for history: files
-that are no longer needed.  ``size`` and ``offset`` are ours; Redis passes over keys that it does
-not know.  Lines with ``#`` are comments.  Ours ends in a comment with a checksum of all lines
-before it; one without it was written by Redis.
+that are not loaded, and that Redis deletes when it starts.  ``size`` and ``offset`` are ours; Redis
+passes over keys that it does not know.  Lines with ``#`` are comments.  Ours ends in a comment with
+a checksum of all lines before it; one without it was written by Redis.
 """
 
 from __future__ import annotations

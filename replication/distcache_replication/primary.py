@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from distcache_replication.archive import Archive
 from distcache_replication.history import History
 from distcache_replication.log import Log
+from distcache_replication.reader import Reader
 
 WAITING, SENDING, LOADING, ONLINE = "waiting", "sending", "loading", "online"
 SERVED, GONE = "served", "gone"
@@ -18,9 +20,10 @@ MOST = 1 << 20
 """Bytes of the log that are handed over at once."""
 
 
-def can_go_on(history: History, log: Log, id_: str, offset: int) -> bool:
+def can_go_on(history: History, log: Log, archive: Archive, id_: str, offset: int) -> bool:
     """Whether who has that history up to ``offset`` needs no snapshot."""
-    return history.holds(id_, offset) and log.start <= offset <= log.end
+    there = log.start <= offset <= log.end or archive.covers(offset)
+    return there and history.holds(id_, offset)
 
 
 class Replica:
@@ -58,6 +61,8 @@ class Replica:
         self.drained = asyncio.Event()
         """Set while the kernel takes what is sent."""
         self.drained.set()
+        self.reader: Reader | None = None
+        """Gives it the log, and keeps it until then."""
         self.task: asyncio.Task[None] | None = None
         """Feeds it."""
 
@@ -66,14 +71,14 @@ class Replica:
         return max(int(now_s - self.heard_s), 0)
 
     def pending(self, log: Log) -> int:
-        """Bytes that are kept for it."""
+        """Bytes of the log that are kept for it."""
         behind = log.end - self.offset if self in log.holders else 0
-        return behind + self.unsent()
+        return behind + (self.unsent() if self.state == ONLINE else 0)
 
-    async def follow(self, log: Log) -> None:
+    async def follow(self, reader: Reader) -> None:
         """Send the log, for as long as it lives."""
         while True:
-            data = await log.read(self.offset, MOST)
+            data = await reader.read(MOST)
             self.send(data)
             self.offset += len(data)
             await self.drained.wait()

@@ -5,8 +5,12 @@ comes, before each batch of commands that was written together, a line with the 
 and two checksums; after it exactly that many bytes::
 
     #distcache:1 <history, 40 hex> <offset> <salt, 8 hex> <checksum, 8 hex>\r\n
+    #distcache:before <history, 40 hex> <offset> <checksum, 8 hex>\r\n
     #dc:<length, hex> <checksum of the line, 8 hex><checksum of the batch, 8 hex>\r\n
     *3\r\n$3\r\nSET\r\n...
+
+The second line, which there may be several of, names a former history and where it was left.  The
+first stands again, in the middle of a file, where the history gets another name.
 
 Redis 7 and redis-check-aof skip lines that begin with ``#``, and so read the commands alone.
 
@@ -27,8 +31,11 @@ from zlib import crc32
 import hiredis
 
 HEAD = re.compile(rb"#distcache:1 ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8}) ([0-9a-f]{8})\r\n")
+BEFORE = re.compile(rb"#distcache:before ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8})\r\n")
 BATCH = re.compile(rb"#dc:([0-9a-f]{1,12}) ([0-9a-f]{8})([0-9a-f]{8})\r\n")
 TIMESTAMP = re.compile(rb"#TS:[0-9]{1,20}\r?\n")
+NO_HISTORY = "0" * 40
+"""What a base of ours says, whose bytes are of no history."""
 LINE = 1024
 """Redis reads no longer annotation."""
 NUMBER = re.compile(rb"[0-9]{1,10}")
@@ -56,6 +63,12 @@ def head(history: str, offset: int, salt: int) -> bytes:
     return b"%b %08x\r\n" % (start, crc32(start))
 
 
+def before(history: str, offset: int, salt: int) -> bytes:
+    """A line that says where a former history was left."""
+    start = b"#distcache:before %b %d" % (history.encode(), offset)
+    return b"%b %08x\r\n" % (start, crc32(start, salt))
+
+
 def annotation(data: bytes, offset: int, salt: int) -> bytes:
     """The line before a batch that begins at ``offset`` in the history."""
     line = crc32(b"%x %d" % (len(data), offset), salt)
@@ -77,17 +90,21 @@ class Batch:
 class Reader:
     """Takes the bytes of a file apart: feed some, iterate over what is whole, feed more, finish."""
 
-    def __init__(self, at: int = 0) -> None:
+    def __init__(self, at: int = 0, offset: int | None = None, salt: int = 0) -> None:
+        """Begin at the first byte of a file; or ``at`` a batch, which begins at that offset."""
         self.at = at
         """Where in the file the first byte is that was not yet taken apart."""
         self.history = ""
-        self.start: int | None = None
+        """The history that the last batch belongs to, ..."""
+        self.lineage: list[tuple[str, int]] = []
+        """... and the former ones, each with the offset where it was left."""
+        self.start = offset
         """The offset in the history at which the file begins; None for a file that Redis wrote."""
-        self.offset = 0
+        self.offset = offset or 0
         """The offset after the last batch."""
-        self.checked = 0
+        self.checked = self.offset
         """The offset after the last batch with a checksum."""
-        self._salt = 0
+        self.salt = salt
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -134,7 +151,7 @@ class Reader:
         line = bytes(buffer[position:end])
         if (found := BATCH.fullmatch(line)) and self.start is not None:
             size = int(found[1], 16)
-            check = crc32(b"%x %d" % (size, self.offset), self._salt)
+            check = crc32(b"%x %d" % (size, self.offset), self.salt)
             if b"%08x" % check != found[2]:
                 raise Damaged(at, at, "an annotation has the wrong checksum or is out of place")
             if len(buffer) - end < size:
@@ -146,12 +163,21 @@ class Reader:
             batch = Batch(at + len(line), data, self.offset)
             self.offset = self.checked = self.offset + size
             return len(line) + size, batch
-        if (found := HEAD.fullmatch(line)) and not at:
+        if (found := HEAD.fullmatch(line)) and (not at or self.start is not None):
             if head(found[1].decode(), int(found[2]), int(found[3], 16)) != line:
-                raise Damaged(at, at, "the first line has the wrong checksum")
-            self.history = found[1].decode()
-            self.start = self.offset = self.checked = int(found[2])
-            self._salt = int(found[3], 16)
+                raise Damaged(at, at, "the line of the history has the wrong checksum")
+            if self.start is None:
+                self.start = self.offset = self.checked = int(found[2])
+            elif int(found[2]) != self.offset:
+                raise Damaged(at, at, "the line of a history is out of place")
+            self.history, self.lineage = found[1].decode(), []
+            self.salt = int(found[3], 16)
+            return len(line), None
+        if (found := BEFORE.fullmatch(line)) and self.start is not None:
+            history, offset = found[1].decode(), int(found[2])
+            if before(history, offset, self.salt) != line:
+                raise Damaged(at, at, "the line of a former history has the wrong checksum")
+            self.lineage.append((history, offset))
             return len(line), None
         if TIMESTAMP.fullmatch(line):
             return len(line), None

@@ -297,7 +297,7 @@ def _rows(engine: Engine) -> list[_Row]:
     rows = []
     for command in every_command():
         handler, bits = command.handler, command.bits
-        if bits & WRITES:
+        if bits & WRITES or (bits & READS and bits & RELAYED):
             handler = logged(engine, handler)
         elif engine.relaying and bits & RELAYED and command.group == "pubsub":
             handler = relayed(engine, handler)

@@ -128,6 +128,15 @@ FROM_INFO = {
         "replica_partial_resync_denied",
         "Replicas that could not go on where they had been.",
     ),
+    "repl_disk_first_byte_offset": (
+        "repl_disk_first_byte_offset",
+        "The first byte of the log that is on disk; 0: none.",
+    ),
+    "repl_disk_size": ("repl_disk_size_bytes", "The log on disk, in bytes."),
+    "repl_disk_retained": (
+        "repl_disk_retained_bytes",
+        "What is kept of it only for those who were away, in bytes.",
+    ),
     "rdb_last_save_time": ("rdb_last_save_timestamp_seconds", "When data was last saved."),
     "aof_enabled": ("aof_enabled", "1: there is an append-only file."),
     "loading": ("loading_dump_file", "1: data is being loaded."),

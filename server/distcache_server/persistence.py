@@ -14,17 +14,21 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from errno import ENOSPC
+from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
 
+from distcache_replication.archive import Archive
 from distcache_replication.directory import Directory, Refused
 from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
 from distcache_replication.files import Files
 from distcache_replication.log import Log
+from distcache_replication.manifest import File
 
 from distcache_server import logs
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
+from distcache_server.retention import Keeper
 from distcache_server.rewriting import Rewriter
 from distcache_server.snapshot_file import CannotLoad
 from distcache_server.startup import Loader
@@ -58,14 +62,21 @@ class Persistence:
         """What was loaded is the whole of its history up to the end of the log."""
         self.walking = asyncio.Lock()
         """Held by whoever walks over all keys."""
+        self.filing = asyncio.Lock()
+        """Held by whoever changes which files there are."""
         self.directory = self._directory()
+        self.archive = Archive(self.files)
         self.disk: Disk | None = None
         self.rewriter = Rewriter(self)
+        self.keeper = Keeper(self)
         self.base_size = 0
         """Bytes in the files after the last rewrite, or at the start."""
+        self.closed_size = 0
+        """Bytes in increments since then, without the present one."""
         self.complete = False
         """The files hold all keys: false until the first base after appendonly was turned on."""
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
+        self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
         self._commit_due = False
         self._flushed_s = 0.0
@@ -104,12 +115,13 @@ class Persistence:
         keys = sum(map(len, engine.databases))
         logs.notice("DB loaded from append only file", keys=keys, seconds=seconds)
         if directory.history:
-            self.history.id = directory.history
+            self.history.reset(directory.history, directory.lineage)
             self.is_known = directory.checked == directory.offset
-            if engine.config.replicaof is None:
+            if engine.config.replicaof is None or not self.is_known:
                 self.history.fork(directory.checked)
         engine.selected = loader.replay.selected
         self.log.restart(directory.offset)
+        self.archive.load(directory, monotonic() - time())
 
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""
@@ -126,20 +138,38 @@ class Persistence:
     def _append(self) -> None:
         """Write to a new increment from now on; raises OSError."""
         directory = self.directory
-        descriptor = directory.begin()
+        file, descriptor = directory.begin()
         directory.clean_up()
-        self.attach().switch(descriptor, self.history.id)
+        # So that the next start knows this history, too, if nothing is written.
+        self.attach()
+        self.switch(file, descriptor).write()
         self.complete = True
         self.base_size = directory.size
 
     def attach(self) -> Disk:
-        """Log to a disk that has no file yet; see `Disk.switch`."""
+        """Log to a disk that has no file yet; then `switch`."""
         disk = Disk(self.log, self.files, self._off, self.engine.config.appendfsync, self._changed)
         self.disk = disk
         disk.attach()
         self.journal.attach()
         self.engine.barrier = self.barrier
         return disk
+
+    def switch(self, file: File, descriptor: int) -> Disk:
+        """Let the log go on in a new increment; see `Disk.switch`."""
+        disk = self.disk
+        assert disk is not None
+        self.archive.settle()
+        self.closed_size += disk.size
+        disk.switch(descriptor, self.history)
+        self.archive.switch(self.directory.folder, file, disk, monotonic())
+        return disk
+
+    def become(self, id_: str, offset: int) -> None:
+        """Go on under another history, which is the same up to ``offset``; the disk notes it."""
+        self.history.become(id_, offset)
+        if self.disk is not None:
+            self.disk.rename(self.history)
 
     def detach(self) -> None:
         """Write what is left and log no more."""
@@ -148,6 +178,7 @@ class Persistence:
         if disk is None:
             return
         self.engine.barrier = None
+        self.archive.clear()
         self.journal.detach()
         try:
             disk.close()
@@ -155,13 +186,19 @@ class Persistence:
             logs.warning("The last writes may not be on disk", error=error.strerror)
         self._release(self.log.end)
         self._refuse_writes(None)
+        if not self.journal.active and not self.engine.follows:
+            # What is written from now on is in no log.
+            self.history.reset()
+            self.log.restart(self.log.end)
 
     async def stop(self) -> None:
         """Leave everything on disk."""
         self.rewriter.stop()
         await self.rewriter.wait()
+        await self.keeper.wait()
         self.detach()
         self._threads.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
 
     def rewritten(self, well: bool) -> None:
         """A rewrite is over."""
@@ -239,6 +276,8 @@ class Persistence:
             self._refuse_writes(None)
             self._release(disk.acknowledged)
             return
+        if disk.error.errno == ENOSPC:
+            self.keeper.make_room()
         reason = disk.error.strerror or str(disk.error)
         if self._refuse_writes(b"Errors writing to the AOF file: " + reason.encode()):
             logs.warning("Cannot write the log: writes are refused", error=reason, lost=disk.lost)
@@ -307,6 +346,7 @@ class Persistence:
             # An earlier attempt to begin failed.
             self._tried_s = now_s
             self.rewriter.begin()
+        self.keeper.tick(now_s)
         if disk is not None and not self.rewriter.running and self._is_long():
             logs.notice("Starting automatic rewriting of AOF", size=self.size)
             self.rewriter.begin()
@@ -314,7 +354,7 @@ class Persistence:
     @property
     def size(self) -> int:
         """Bytes in all files."""
-        return self.base_size + (self.disk.size if self.disk is not None else 0)
+        return self.base_size + self.closed_size + (self.disk.size if self.disk is not None else 0)
 
     def _is_long(self) -> bool:
         config = self.engine.config
@@ -340,3 +380,7 @@ class Persistence:
     async def off(self, work: Callable[[], T]) -> T:
         """Run a function in a thread; its result, or what it raises."""
         return await self.loop.run_in_executor(self._threads, work)
+
+    async def off_reading(self, work: Callable[[], T]) -> T:
+        """`off`, for who reads and checks the log: no write waits for it."""
+        return await self.loop.run_in_executor(self._readers, work)

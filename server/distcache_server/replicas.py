@@ -12,13 +12,13 @@ import os
 import secrets
 import tempfile
 import time
-from contextlib import suppress
 from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import IO, TYPE_CHECKING
 
 from distcache_replication import rdb
-from distcache_replication.log import Log, Trimmed
+from distcache_replication.archive import Lost
+from distcache_replication.log import Log
 from distcache_replication.primary import (
     GONE,
     LOADING,
@@ -31,6 +31,7 @@ from distcache_replication.primary import (
     having,
     well,
 )
+from distcache_replication.reader import Reader
 from distcache_replication.segment import encode
 
 from distcache_server import logs, memory, snapshot
@@ -104,15 +105,20 @@ class Replicas:
         if (
             offset is not None
             and active
-            and can_go_on(persistence.history, self.log, history, offset)
+            and can_go_on(persistence.history, self.log, persistence.archive, history, offset)
         ):
             self.partial += 1
             self._join(client, it)
             it.offset = it.acknowledged = offset
-            self.log.holders.append(it)
+            it.reader = self._reader(it, client)
+            place = "disk" if it.reader.on_disk else "memory"
             self._keep_log()
             self._go_online(it)
-            logs.notice("Partial resynchronization request accepted", bytes=self.log.end - offset)
+            logs.notice(
+                "Partial resynchronization request accepted",
+                bytes=self.log.end - offset,
+                source=place,
+            )
             id_ = f" {persistence.history.id}" if it.knows_histories else ""
             return Wire(f"+CONTINUE{id_}\r\n".encode())
         if offset is not None:
@@ -123,6 +129,12 @@ class Replicas:
         self._keep_log()
         self._schedule(now_s)
         return NOTHING
+
+    def _reader(self, it: Replica, client: Client) -> Reader:
+        """The log from where a replica is."""
+        persistence = self.persistence
+        name = f"replica {self.place(client)}"
+        return Reader(self.log, persistence.archive, persistence.off_reading, it, name)
 
     def _join(self, client: Client, it: Replica) -> None:
         self.clients[client] = it
@@ -164,8 +176,10 @@ class Replicas:
         it.drained.set()
         if it.task is not None:
             it.task.cancel()
-        if it in self.log.holders:
-            self.log.holders.remove(it)
+        if it.reader is not None:
+            it.reader.close()
+        # These refer to it; the collector is off.
+        it.task = it.reader = None
         if self.clients.pop(client, None) is not None:
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
@@ -240,13 +254,18 @@ class Replicas:
 
     def _go_online(self, it: Replica) -> None:
         it.state = ONLINE
-        it.task = self.loop.create_task(self._follow(it))
+        assert it.reader is not None
+        it.task = self.loop.create_task(self._follow(it, it.reader))
 
-    async def _follow(self, it: Replica) -> None:
-        with suppress(Trimmed):
-            await it.follow(self.log)
-        # Never, as long as it holds the log; then it comes again, for a snapshot.
-        self._kill(it)
+    async def _follow(self, it: Replica, reader: Reader) -> None:
+        try:
+            await it.follow(reader)
+        except Lost as error:
+            # It comes again, for a snapshot.
+            logs.warning(
+                "The log on disk cannot be read: a replica needs a full resync", reason=str(error)
+            )
+            self._kill(it)
 
     def _kill(self, it: Replica) -> None:
         for client in [client for client, other in self.clients.items() if other is it]:
@@ -289,6 +308,8 @@ class Replicas:
             logs.warning("Disconnecting timedout replica", replica=self.place(client))
             client.kill()
             return
+        if it.reader is not None:
+            it.reader.relax()
         limit = config.client_output_buffer_limit.replica
         size = it.pending(self.log)
         # Redis lets no limit be smaller than the backlog, which is kept anyhow.
@@ -353,15 +374,15 @@ class Replicas:
         # Those who want no keys get a snapshot of their own.
         bare = [it for it in waiting if it.no_keys]
         waiting = bare or waiting
-        streaming = [it for it in waiting if self._streams(it)]
-        filing = [it for it in waiting if not self._streams(it)]
         engine, persistence = self.engine, self.persistence
         if not waiting:
             return
         file: IO[bytes] | None = None
-        if filing:
+        if not all(self._streams(it) for it in waiting):
             file = await persistence.off(lambda: _nameless(engine.config.dir))
-            filing = [it for it in filing if it.state == WAITING]
+            waiting = [it for it in waiting if it.state == WAITING]
+        streaming = [it for it in waiting if file is None or self._streams(it)]
+        filing = [it for it in waiting if it not in streaming]
         offset = self.log.end
         form = SnapshotBase(
             rdb.Style(VERSION, engine.config.rdbcompression),
@@ -374,11 +395,12 @@ class Replicas:
         persistence.journal.selected = UNKNOWN
         head = f"+FULLRESYNC {persistence.history.id} {offset}\r\n".encode()
         mark = secrets.token_hex(20).encode()
+        clients = {it: client for client, it in self.clients.items()}
         for it in waiting:
             it.state = SENDING
             it.offset = offset
             if not it.only_snapshot:
-                self.log.holders.append(it)
+                it.reader = self._reader(it, clients[it])
             if not it.silent:
                 it.send(head)
         for it in streaming:

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication.handshake import Resync
-from distcache_replication.history import NONE
+from distcache_replication.history import new_id
 
 from distcache_server import logs
 from distcache_server.errors import InstanceChanged
@@ -93,7 +93,7 @@ class Replication:
         link.stop()
         logs.set_role("M")
         engine.follows = False
-        persistence.history.fork(persistence.log.end)
+        persistence.become(new_id(), persistence.log.end)
         persistence.journal.selected = UNKNOWN
         engine.selected = 0
         persistence.journal.mute(False)
@@ -127,21 +127,19 @@ class Replication:
         history = self.persistence.history
         id_ = resync.history.decode()
         if id_ != history.id:
-            history.second, history.second_end = history.id, resync.offset
-            history.id = id_
+            self.persistence.become(id_, resync.offset)
             self.replicas.disconnect()
         self.has_history = True
 
     def replace(self, fresh: list[Keyspace], resync: Resync, selected: int) -> None:
         """Take over a snapshot: the keys of a primary at an offset of its history."""
         engine, persistence = self.engine, self.persistence
-        history = persistence.history
         self.replicas.disconnect()
         for mine, theirs in zip(engine.databases, fresh, strict=True):
             mine.adopt(theirs)
         engine.evictor.recount()
         engine.freeze()
-        history.id, history.second, history.second_end = resync.history.decode(), NONE, -1
+        persistence.history.reset(resync.history.decode())
         persistence.restart(resync.offset)
         self.replay.select(selected)
         engine.selected = selected

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 from distcache_replication import rdb
 from distcache_replication.disk import ALWAYS
 from distcache_replication.files import Files
-from distcache_replication.history import NONE
 from distcache_replication.manifest import File
-from distcache_replication.segment import annotation, encode, head
+from distcache_replication.segment import NO_HISTORY, annotation, encode, head
 
 from distcache_server import base, logs, snapshot
 from distcache_server.capture import Walk
@@ -52,7 +51,7 @@ class PlainBase:
         self._parts: list[bytes] = []
         self.size = 0
         """Bytes that wait to be taken."""
-        self._head = head(NONE, 0, self._salt)
+        self._head = head(NO_HISTORY, 0, self._salt)
 
     def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> None:
         data = base.encoded(key, value, deadline)
@@ -173,7 +172,7 @@ class Rewriter:
         logs.notice("Background append only file rewriting started")
         status = "err"
         try:
-            async with self.persistence.walking:
+            async with self.persistence.walking, self.persistence.filing:
                 self._check()
                 await self._rewrite()
         except Stopped:
@@ -203,11 +202,12 @@ class Rewriter:
         walk: Walk | None = None
         try:
             known = it.disk is not None and not it.disk.lost
-            file: File | None = None
+            file = None
             if it.engine.config.appendonly:
-                file, descriptor = await it.off(lambda: self._new_increment(known))
-                await self._flush_ahead()
-                self._go_on_in(descriptor, known)
+                create = directory.append if known else directory.create
+                file, descriptor = await it.off(create)
+                await self.flush_ahead()
+                self._go_on_in(file, descriptor, known)
             # From here to the walk nothing may wait: the base is what the increment goes on from.
             form: PlainBase | SnapshotBase = PlainBase(it.engine.selected)
             if config.aof_use_rdb_preamble:
@@ -225,26 +225,14 @@ class Rewriter:
                 walk.stop()
             files.close(target)
             await it.off(lambda: files.remove(temporary))
-        it.base_size = size
-        await it.off(directory.clean)
+        it.base_size, it.closed_size = size, 0
+        await it.keeper.rebased(file)
 
     def _check(self) -> None:
         if self._stopped:
             raise Stopped
 
-    def _new_increment(self, known: bool) -> tuple[File, int]:
-        """An empty increment, which the manifest knows if it may; in a thread."""
-        directory = self.persistence.directory
-        file, descriptor = directory.create()
-        if known:
-            try:
-                directory.add(file)
-            except OSError:
-                self.persistence.files.close(descriptor)
-                raise
-        return file, descriptor
-
-    async def _flush_ahead(self) -> None:
+    async def flush_ahead(self) -> None:
         """Flush what is written, so that replies do not wait long for it when the file changes."""
         disk = self.persistence.disk
         if disk is not None and disk.policy != ALWAYS and disk.write():
@@ -252,17 +240,17 @@ class Rewriter:
             while disk.flushing:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
-    def _go_on_in(self, descriptor: int, known: bool) -> None:
+    def _go_on_in(self, file: File, descriptor: int, known: bool) -> None:
         """Let the log go on in the new increment."""
         it = self.persistence
         disk = it.disk
         try:
             self._check()
             if disk is None:
-                disk = it.attach()
+                it.attach()
             elif known and (disk.lost or not disk.write()):
                 raise disk.error or OSError("the log cannot be written")
-            disk.switch(descriptor, it.history.id)
+            it.switch(file, descriptor)
         except (OSError, Stopped):
             it.files.close(descriptor)
             raise

@@ -99,14 +99,17 @@ class Loader:
     def _load_commands(self, file: File, path: str, at: int) -> Iterator[int]:
         """Apply the commands in a file; how far it is."""
         opened: Batch | None = None
+        size = 0
         for batch in self.directory.read(file, self._cut_torn, at):
             was_open = self.replay.in_transaction
             self._apply(path, batch)
             if self.replay.in_transaction and not was_open:
-                opened = batch
+                opened, size = batch, 0
+            size += len(batch.data)
             yield batch.at + len(batch.data)
         if self.replay.in_transaction and opened is not None:
             self._drop_transaction(file, path, opened.at)
+            self.directory.offset -= size
 
     def _apply(self, path: str, batch: Batch) -> None:
         try:

@@ -22,10 +22,15 @@ class Failing(Files):
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.error = errno.EIO
 
     def _step(self, kind: str) -> None:
         if kind in self.failing:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(self.error, os.strerror(self.error))
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        self._step("write")
+        return super().write(descriptor, data)
 
     def sync(self, descriptor: int) -> None:
         self._step("sync")
@@ -122,3 +127,28 @@ async def test_a_rewrite_that_fails_changes_nothing(
         redis.asyncio.Redis(port=again.port) as client,
     ):
         assert await client.mget("a", "b", "c") == [b"1", b"1", b"1"]
+
+
+async def test_a_full_disk_takes_what_is_superfluous(
+    server: Server, files: Failing, tmp_path: Path
+) -> None:
+    async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
+        await client.set("a", 1)
+        await client.bgrewriteaof()
+        await until("aof_rewrites:1", server)
+        assert (await client.info("replication"))["repl_disk_retained"] > 0
+        names = {path.name for path in (tmp_path / "appendonlydir").iterdir()}
+        files.failing, files.error = {"write"}, errno.ENOSPC
+        with pytest.raises(redis.ConnectionError):
+            await client.set("b", 1)
+        assert (await client.info("replication"))["repl_disk_retained"] == 0
+        for _ in range(2000):
+            left = {path.name for path in (tmp_path / "appendonlydir").iterdir()}
+            if names - left == {"appendonly.aof.1.incr.aof"}:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            raise AssertionError(left)
+        files.failing = set()
+        await until("aof_last_write_status:ok", server)
+        await client.set("c", 1)

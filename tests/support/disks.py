@@ -93,10 +93,18 @@ class MemoryFiles(Files):
         return [name.removeprefix(f"{path}/") for name in self.content if name.startswith(path)]
 
     def size(self, path: str) -> int:
-        return len(self.content[path].data)
+        return len(self._found(path).data)
+
+    def modified_s(self, path: str) -> float:
+        return 0.0
 
     def read(self, path: str, at: int, most: int) -> bytes:
-        return bytes(self.content[path].data[at : at + most])
+        return bytes(self._found(path).data[at : at + most])
+
+    def _found(self, path: str) -> _Content:
+        if path not in self.content:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        return self.content[path]
 
     def after_crash(self) -> MemoryFiles:
         """What another process finds when this one was killed."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 command = group("hyperloglog")
 
+NO_EVENT = 0
+
 
 def _checked(value: bytes | None) -> bytes | None:
     """The value of a key, if it looks like a HyperLogLog."""
@@ -91,9 +93,12 @@ def pfcount(client: Client, words: Args) -> int:
         total, value = hll.count(old)
     except hll.InvalidHLL:
         raise CorruptHLL from None
-    if value is not old:
-        # The cached cardinality is no change of the key: nobody needs to hear of it.
+    engine = client.engine
+    if value is not old and (client.is_primary or not (engine.follows or engine.broken)):
+        # The value keeps its cardinality, which replicas and the disk must agree on: so counting is
+        # logged, too, and what cannot be logged is not kept.
         keyspace.replace(words[1], _kept(value))
+        keyspace.changed(words[1], b"pfcount", NO_EVENT)
     return total
 
 

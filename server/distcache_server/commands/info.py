@@ -294,6 +294,24 @@ def replication(engine: Engine) -> Lines:
     yield "repl_backlog_size", config.repl_backlog_size
     yield "repl_backlog_first_byte_offset", start + 1 if active else 0
     yield "repl_backlog_histlen", end - start if active else 0
+    if persistence is not None:
+        yield from _on_disk(persistence)
+
+
+def _on_disk(it: Persistence) -> Lines:
+    """The log on disk, for who was away."""
+    archive = it.archive
+    start = archive.start
+    yield "repl_disk_active", int(start is not None)
+    yield "repl_disk_first_byte_offset", start + 1 if start is not None else 0
+    yield "repl_disk_size", archive.size
+    yield "repl_disk_retained", sum(each.size for each in archive.superfluous)
+    yield "repl_disk_slots", len(archive.slots)
+    for number, slot in enumerate(archive.slots):
+        yield (
+            f"repl_disk_slot{number}",
+            f"name={slot.name},offset={slot.offset},lost={int(slot.lost)}",
+        )
 
 
 def _of_primary(engine: Engine, link: Link) -> Lines:

@@ -269,6 +269,9 @@ class AppendOnly(Section):
         True, "Load a log that ends in the middle of a write: what is torn is cut off."
     )
     aof_use_rdb_preamble = Boolean(True, "Begin a rewritten log with a snapshot.")
+    aof_segment_size = Memory(
+        64 << 20, 1 << 10, LONG_MAX, "Size of an increment after which the log goes on in another."
+    )
 
 
 class Replication(Section):
@@ -313,6 +316,23 @@ class Replication(Section):
         clamp=(16 << 10, LONG_MAX),
     )
     repl_backlog_ttl = Integer(3600, 0, LONG_MAX, "Seconds to keep it without replicas.")
+    repl_disk_retention = Memory(
+        256 << 20,
+        0,
+        LONG_MAX,
+        "With appendonly: how much of the log is kept on disk for resuming, beyond what a start"
+        " needs.",
+    )
+    repl_disk_retention_time = Integer(
+        3600, 0, LONG_MAX, "Seconds to keep that; 0 for no limit of time."
+    )
+    repl_disk_slot_limit = Memory(
+        1 << 30,
+        0,
+        LONG_MAX,
+        "How much is kept while somebody reads it, or has asked to keep it. Who falls further"
+        " behind begins with a snapshot.",
+    )
     repl_diskless_sync = Boolean(True, "Send snapshots without writing them to disk.")
     repl_diskless_sync_delay = Integer(5, 0, INT_MAX, "Seconds to wait for more replicas.")
     repl_diskless_sync_max_replicas = Integer(0, 0, INT_MAX, "Wait no longer with this many.")

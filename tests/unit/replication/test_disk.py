@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from distcache_replication.directory import Directory
 from distcache_replication.disk import ALWAYS, EVERYSEC, NO, Disk, Run
+from distcache_replication.history import History
 from distcache_replication.log import Log
 from distcache_server.quoting import quote, split
 
@@ -27,7 +28,7 @@ class Machine:
         self.directory.add(file)
         self.disk = Disk(self.log, self.files, run, policy, self._tell)
         self.disk.attach()
-        self.disk.switch(descriptor, ID)
+        self.disk.switch(descriptor, History(ID))
         self.count = 0
         self.fine = len(self.files.steps)
         """Steps before the test began."""
@@ -45,7 +46,7 @@ class Machine:
         file, descriptor = self.directory.create()
         self.directory.add(file)
         if self.disk.write():
-            self.disk.switch(descriptor, ID)
+            self.disk.switch(descriptor, History(ID))
 
 
 def recovered(files: MemoryFiles) -> int:
@@ -138,7 +139,7 @@ def test_a_new_base_and_increment_make_up_for_a_failed_flush() -> None:
     machine.files.fail = nth(len(machine.files.steps) + 2)
     machine.disk.commit()
     _, descriptor = machine.directory.create()
-    machine.disk.switch(descriptor, ID)
+    machine.disk.switch(descriptor, History(ID))
     mark = machine.log.end
     machine.add()
     assert not machine.disk.write()

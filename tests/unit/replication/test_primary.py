@@ -1,9 +1,19 @@
 import asyncio
+from collections.abc import Callable
 
 import pytest
+from distcache_replication.archive import Archive
+from distcache_replication.files import Files
 from distcache_replication.history import History, new_id
 from distcache_replication.log import Log
 from distcache_replication.primary import LOADING, ONLINE, Replica, can_go_on, having, well
+from distcache_replication.reader import Reader
+
+NOWHERE = Archive(Files())
+
+
+async def off(work: Callable[[], bytes]) -> bytes:
+    return work()
 
 
 def replica(state: str = ONLINE, acknowledged: int = 0, heard_s: float = 0.0) -> Replica:
@@ -15,11 +25,11 @@ def replica(state: str = ONLINE, acknowledged: int = 0, heard_s: float = 0.0) ->
 def test_who_can_go_on() -> None:
     history, log = History(), Log(limit=100, offset=1000)
     log.append(b"x" * 50)
-    assert can_go_on(history, log, history.id, 1000)
-    assert can_go_on(history, log, history.id, 1050)
-    assert not can_go_on(history, log, history.id, 999)
-    assert not can_go_on(history, log, history.id, 1051)
-    assert not can_go_on(history, log, new_id(), 1000)
+    assert can_go_on(history, log, NOWHERE, history.id, 1000)
+    assert can_go_on(history, log, NOWHERE, history.id, 1050)
+    assert not can_go_on(history, log, NOWHERE, history.id, 999)
+    assert not can_go_on(history, log, NOWHERE, history.id, 1051)
+    assert not can_go_on(history, log, NOWHERE, new_id(), 1000)
 
 
 def test_who_can_go_on_after_a_promotion() -> None:
@@ -28,9 +38,9 @@ def test_who_can_go_on_after_a_promotion() -> None:
     log.append(b"x" * 50)
     history.fork(log.end)
     log.append(b"y" * 50)
-    assert can_go_on(history, log, before, 1050)
-    assert not can_go_on(history, log, before, 1051)
-    assert can_go_on(history, log, history.id, 1100)
+    assert can_go_on(history, log, NOWHERE, before, 1050)
+    assert not can_go_on(history, log, NOWHERE, before, 1051)
+    assert can_go_on(history, log, NOWHERE, history.id, 1100)
 
 
 def test_how_many_have_it() -> None:
@@ -47,9 +57,9 @@ def test_how_many_are_well() -> None:
 async def test_it_is_fed_until_it_is_clogged() -> None:
     log, sent = Log(), bytearray()
     it = Replica(sent.extend, lambda: 0)
-    log.holders.append(it)
+    reader = Reader(log, NOWHERE, off, it, "it")
     log.append(b"one")
-    task = asyncio.create_task(it.follow(log))
+    task = asyncio.create_task(it.follow(reader))
     await asyncio.sleep(0)
     assert sent == b"one"
     assert it.pending(log) == 0

@@ -229,3 +229,22 @@ def test_an_open_transaction_does_nothing() -> None:
     assert not len(engine.databases[0])
     replay.begin()
     assert not replay.in_transaction
+
+
+def test_counting_keeps_its_result_in_the_value() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    journal = journal_of(direct)
+    direct("PFADD", "hll", "a", "b")
+    since = journal.log.end
+    for _ in range(2):
+        assert direct("PFCOUNT", "hll") == b":2\r\n"
+    assert lines(journal, since) == ["PFCOUNT hll"]
+    assert signature(replayed(journal)) == signature(direct.engine)
+    direct("PFADD", "hll", "c")
+    for state in ("follows", "broken"):
+        # What cannot be logged is not kept.
+        setattr(direct.engine, state, b"why" if state == "broken" else True)
+        before, since = direct("GET", "hll"), journal.log.end
+        assert direct("PFCOUNT", "hll") == b":3\r\n"
+        assert (direct("GET", "hll"), journal.log.end) == (before, since)
+        setattr(direct.engine, state, None if state == "broken" else False)
