@@ -58,7 +58,13 @@ fi
 
 fetch_configuration
 
+if [[ -e /dev/fuse ]] && ! have fusermount3; then
+    apt_install fuse3 || true
+fi
+
 have redis-server ||
     echo "missing: redis-server; tests that compare with a real Redis will be skipped" >&2
+[[ -e /dev/fuse ]] && have fusermount3 ||
+    echo "missing: /dev/fuse or fusermount3 (package fuse3); power cuts will be skipped" >&2
 have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
