@@ -1,9 +1,10 @@
 """A short torture: servers that are killed or lose their power, disks that fail.
 
-`make torture` does more of it.  Those who look whether something is lost are tested too: each of the
-deliberately broken servers must be found out.
+`make torture` does more of it.  Those who look whether something is lost are tested too: each of
+the deliberately broken servers must be found out.
 """
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,7 @@ def test_a_disk_that_fails_and_works_again(patient: Patient, step: str, error: i
     patient.fail(step, error)
     assert patient.complaints() == []
     patient.recover()
+    assert patient.rest() == []
     assert patient.cut_power("keep") == []
 
 
@@ -118,24 +120,28 @@ def test_power_that_goes_while_the_disk_fails(patient: Patient, step: str, error
     assert patient.cut_power() == []
 
 
-@pytest.mark.parametrize("patient", ALL, indirect=True, ids=lambda it: it[0])
+@pytest.mark.parametrize("patient", ALL[:1], indirect=True, ids=lambda it: it[0])
 @pytest.mark.parametrize("step", ["rename", "fsyncdir", "flush", "create"])
 def test_a_rewrite_that_fails(patient: Patient, step: str) -> None:
-    """Writes go on, in the files that there are."""
-    server = patient.server
-    for skip in range(3):
-        patient.machine.fail(step, 5, name="appendonlydir", skip=skip, times=1)
-        with server.client() as client:
-            before = int(status(server, "aof_rewrites"))
-            client.bgrewriteaof()
+    """Writes go on, in the files that there are, or in new ones."""
+    server, machine = patient.server, patient.machine
+
+    def rewrites() -> int:
+        return int(status(server, "aof_rewrites"))
+
+    with server.wire() as wire:
+        for skip in range(3):
+            machine.fail(step, errno.EIO, name="appendonlydir", skip=skip, times=1)
+            wire.call("BGREWRITEAOF")
             eventually(lambda: status(server, "aof_rewrite_in_progress") == "0")
             assert patient.load.wait_for(20)
-            patient.machine.heal()
+            machine.heal()
             eventually(lambda: status(server) == "ok")
-            client.bgrewriteaof()
-            eventually(lambda: int(status(server, "aof_rewrites")) > before)  # noqa: B023
-    assert patient.load.wait_for(20)
-    assert patient.cut_power("keep") == []
+            before = rewrites()
+            wire.call("BGREWRITEAOF")
+            eventually(lambda: rewrites() > before)  # noqa: B023
+            assert patient.load.wait_for(20)
+    assert patient.cut_power() == []
 
 
 @pytest.mark.parametrize(
@@ -143,16 +149,20 @@ def test_a_rewrite_that_fails(patient: Patient, step: str) -> None:
     [
         (("always", broken("takes-failed-flushes-for-done")), "fsync"),
         (("always", broken("takes-failed-writes-for-done")), "write"),
-        (("always", broken("does-writes-that-it-refuses")), "write"),
     ],
     indirect=["patient"],
-    ids=["flush", "write", "refuse"],
+    ids=["flush", "write"],
 )
-def test_who_is_found_out_by_failures(patient: Patient, step: str) -> None:
-    try:
-        patient.fail(step, 5)
-        patient.recover()
-    except AssertionError:
-        # It did not even notice.
-        patient.load.wait_for(50)
+def test_who_takes_a_failure_for_success(patient: Patient, step: str) -> None:
+    patient.machine.fail(step, errno.EIO, name=".aof")
+    patient.load.wait_for(50)
     assert patient.cut_power()
+
+
+@pytest.mark.parametrize(
+    "patient", [("always", broken("does-writes-that-it-refuses"))], indirect=True, ids=["refuses"]
+)
+def test_who_does_what_it_refuses(patient: Patient) -> None:
+    patient.fail("write", errno.ENOSPC)
+    patient.recover()
+    assert patient.rest()

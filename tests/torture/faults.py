@@ -77,6 +77,15 @@ class Patient:
         eventually(lambda: status(self.server) == "ok", 20)
         assert self.load.wait_for(50)
 
+    def rest(self) -> list[str]:
+        """Let the clients stop, and see what is wrong with what they can read."""
+        self.load.stop()
+        return self._wrong()
+
+    def _wrong(self) -> list[str]:
+        verdict = check(self.server, self.load.records)
+        return [*verdict.wrong, *([f"{verdict.lost} lost"] if verdict.lost else [])]
+
     def cut_power(self, how: str = "drop") -> list[str]:
         """End it, and what is wrong afterwards."""
         self.machine.cut(how)
@@ -85,8 +94,7 @@ class Patient:
         self.machine.turn_on()
         self.server = Process(self.command, self.arguments, self.folder / "again")
         eventually(lambda: status(self.server, "loading") == "0", 20)
-        verdict = check(self.server, self.load.records)
-        return [*verdict.wrong, *([f"{verdict.lost} lost"] if verdict.lost else [])]
+        return self._wrong()
 
     def close(self) -> None:
         with suppress(OSError, AssertionError):

@@ -12,9 +12,11 @@ final: what it should have flushed is never there for good, even if a later flus
 from __future__ import annotations
 
 import errno
+import faulthandler
 import json
 import os
 import random
+import signal
 import socket
 import stat
 import sys
@@ -413,6 +415,7 @@ def listen(files: FileSystem, control: socket.socket) -> None:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     files = FileSystem()
     control = socket.socket(fileno=int(sys.argv[2]))
     threading.Thread(target=listen, args=(files, control), daemon=True).start()
