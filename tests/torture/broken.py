@@ -15,6 +15,7 @@ from contextlib import suppress
 from distcache_replication import directory, segment
 from distcache_replication.disk import Disk
 from distcache_replication.files import Files
+from distcache_replication.history import History
 from distcache_server import persistence, rewriting, startup
 from distcache_server.arguments import Args
 from distcache_server.errors import CommandError
@@ -184,6 +185,12 @@ def does_writes_that_it_refuses() -> None:
         return refuse(client, words)  # type: ignore[arg-type]
 
     put(dispatch, "refuse_broken", do_it)
+
+
+@variant
+def keeps_its_history() -> None:
+    """Even where it lost some of it."""
+    put(History, "fork", lambda *_: None)
 
 
 def main() -> int:
