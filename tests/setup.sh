@@ -5,6 +5,7 @@
 # will be skipped. It never starts or stops a service: Debian's package redis-server starts one, so
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
 # link FOLDER/redis-server gives that name back. Of the other package only its redis.conf is taken.
+# fuse3 mounts the file system on which tests cut the power.
 set -euo pipefail
 
 folder=$1

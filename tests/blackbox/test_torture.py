@@ -16,7 +16,8 @@ from tests.torture.faults import FAULTS, Patient, status
 from tests.torture.machine import Machine, missing
 from tests.torture.rounds import POLICIES, Torture, broken
 
-pytestmark = pytest.mark.ours("it is about our files")
+# On a busy machine it is the starts that take their time.
+pytestmark = [pytest.mark.ours("it is about our files"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -30,16 +31,16 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_kills(tmp_path: Path, policy: str) -> None:
-    figures = Torture(tmp_path, policy, seed=1, units=200).run(3)
-    assert (figures.rounds, figures.lost, figures.wrong) == (3, 0, [])
+    figures = Torture(tmp_path, policy, seed=1, units=200).run(2)
+    assert (figures.rounds, figures.lost, figures.wrong) == (2, 0, [])
     assert figures.acknowledged
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_power_cuts(tmp_path: Path, machine: Machine, policy: str) -> None:
     """What is lost under everysec and no is the end; what is left is a state that there was."""
-    figures = Torture(tmp_path, policy, seed=1, machine=machine, units=200).run(4)
-    assert (figures.rounds, figures.wrong) == (4, [])
+    figures = Torture(tmp_path, policy, seed=1, machine=machine, units=200).run(3)
+    assert (figures.rounds, figures.wrong) == (3, [])
     assert figures.acknowledged
     if policy == "always":
         assert figures.lost == 0
@@ -63,32 +64,30 @@ def test_who_is_found_out_by_kills(tmp_path: Path, variant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "policy"),
+    "variant",
     [
-        ("acknowledges-before-it-flushes", "always"),
-        ("skips-flushes", "always"),
-        ("skips-flushes-of-folders", "always"),
-        ("forgets-the-new-folder", "always"),
-        ("names-a-base-that-is-not-flushed", "always"),
-        ("trusts-what-it-loaded", "everysec"),
+        "acknowledges-before-it-flushes",
+        "skips-flushes",
+        "skips-flushes-of-folders",
+        "forgets-the-new-folder",
+        "names-a-base-that-is-not-flushed",
     ],
 )
-def test_who_is_found_out_by_power_cuts(
-    tmp_path: Path, machine: Machine, variant: str, policy: str
-) -> None:
-    machine.slow(0.5 if "flushes" in variant else 0)
+def test_who_is_found_out_by_power_cuts(tmp_path: Path, machine: Machine, variant: str) -> None:
+    machine.slow(0 if "base" in variant else 0.1)
     torture = Torture(
         tmp_path,
-        policy,
+        "always",
         seed=2,
         machine=machine,
         command=broken(variant),
         units=100,
         cuts=["drop"],
+        kills=0,
         actions=[Torture.rewrite],
     )
     figures = torture.run(60)
-    assert figures.wrong or (policy == "always" and figures.lost)
+    assert figures.wrong or figures.lost
 
 
 @pytest.fixture

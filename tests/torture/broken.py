@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from distcache_replication import directory, segment
+from distcache_replication import segment
 from distcache_replication.disk import Disk
 from distcache_replication.files import Files
 from distcache_replication.history import History
@@ -89,11 +89,6 @@ def forgets_the_new_folder() -> None:
             os.mkdir(path, 0o700)
 
     put(Files, "make_folder", make_folder)
-
-
-@variant
-def trusts_what_it_loaded() -> None:
-    put(directory.Directory, "settle", lambda _: None)
 
 
 @variant

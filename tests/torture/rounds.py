@@ -69,6 +69,7 @@ class Torture:
         units: int = 300,
         clients: int = 4,
         cuts: Sequence[str] = CUTS,
+        kills: float = 0.3,
         actions: Sequence[Action] = (),
     ) -> None:
         self.folder = folder
@@ -79,6 +80,8 @@ class Torture:
         self.units = units
         self.clients = clients
         self.cuts = cuts
+        self.kills = kills
+        """The share of kills where there could be power cuts."""
         self.actions = actions or ACTIONS
         self.figures = Figures()
         self.records: list[Record] = []
@@ -151,7 +154,7 @@ class Torture:
         finally:
             figures.rewrites += server.log().count("AOF rewrite finished")
             machine = self.machine
-            if machine is not None and draw.random() < 0.3:
+            if machine is not None and draw.random() < self.kills:
                 # What this one leaves in the memory of the system, the next may lose.
                 machine = None
             if machine is not None:
