@@ -15,6 +15,9 @@ ARGS ?=
 COMMANDS ?= 200000
 SECONDS ?= 0
 
+# How many lives of a server `make torture` ends, in each of its ways.
+ROUNDS ?= 20
+
 IMAGE ?= distcache-server
 
 # Tests and benchmarks find redis-server here when set-up had to give it its name.
@@ -22,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-hot fuzz docs image clean servers
+.PHONY: help run test lint bench bench-hot fuzz torture docs image clean servers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +50,9 @@ bench-hot: $(INSTALLED_TEST) ## time commands through the connection object, wit
 
 fuzz: $(INSTALLED_TEST) servers ## the long fuzzing runs; COMMANDS=1000000 SECONDS=3600
 	tests/fuzz.sh $(COMMANDS) $(SECONDS) $(ARGS)
+
+torture: $(INSTALLED_TEST) servers ## kill servers and cut their power; ROUNDS=100 of each kind
+	$(BIN)/python -m tests.torture --rounds $(ROUNDS) $(ARGS)
 
 docs: $(INSTALLED) ## write the pages in docs/ that are made from the source
 	$(BIN)/python -m distcache_server.config.docs > docs/configuration.md.new

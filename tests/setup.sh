@@ -5,6 +5,7 @@
 # will be skipped. It never starts or stops a service: Debian's package redis-server starts one, so
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
 # link FOLDER/redis-server gives that name back. Of the other package only its redis.conf is taken.
+# fuse3 mounts the file system on which tests cut the power.
 set -euo pipefail
 
 folder=$1
@@ -58,7 +59,13 @@ fi
 
 fetch_configuration
 
+if [[ -e /dev/fuse ]] && ! have fusermount3; then
+    apt_install fuse3 || true
+fi
+
 have redis-server ||
     echo "missing: redis-server; tests that compare with a real Redis will be skipped" >&2
+[[ -e /dev/fuse ]] && have fusermount3 ||
+    echo "missing: /dev/fuse or fusermount3 (package fuse3); power cuts will be skipped" >&2
 have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2

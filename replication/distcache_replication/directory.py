@@ -209,7 +209,11 @@ class Directory:
         self.files.make_folder(self.folder)
         number = self.manifest.next_increment
         file = File(f"{self.name}.{number}.incr.aof", number, INCREMENT)
-        return file, self.files.create(self.path(file.name))
+        path = self.path(file.name)
+        # A file of this name that no manifest knows is not just emptied: a power cut could bring
+        # back what was in it.
+        self.files.remove(path)
+        return file, self.files.create(path)
 
     def add(self, file: File) -> None:
         """Take an increment into the manifest."""
@@ -217,6 +221,7 @@ class Directory:
 
     def begin(self) -> tuple[File, int]:
         """The increment to go on in at a start: the last one, if there is nothing in it."""
+        self.settle()
         for last in self.manifest.increments[-1:]:
             path = self.path(last.name)
             if last.name == self._idle or not self.files.size(path):
@@ -232,6 +237,16 @@ class Directory:
             self.files.close(descriptor)
             raise
         return file, descriptor
+
+    def settle(self) -> None:
+        """Flush what was loaded: who wrote it may have been killed before the flush.
+
+        What comes behind would else be there without it after a power cut.
+        """
+        self.files.make_folder(self.folder)
+        for file in self.manifest.files:
+            self.files.sync_file(self.path(file.name))
+        self.files.sync_folder(self.folder)
 
     def temporary_base(self, token: str) -> str:
         """Where a base is written before it is one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 from distcache_replication.files import Files
 from distcache_replication.history import History
@@ -121,7 +122,9 @@ class Disk:
         """A new base holds all from before the present increment, which can be trusted."""
         if self.lost:
             for descriptor in self._old:
-                self.files.close(descriptor)
+                # Nobody needs them any more, well closed or not.
+                with suppress(OSError):
+                    self.files.close(descriptor)
             self._old = []
             self._held = False
         self.flushed = max(self.flushed, self.begun)
@@ -223,6 +226,7 @@ class Disk:
         finally:
             for descriptor in (*self._old, self._descriptor):
                 if descriptor >= 0:
-                    self.files.close(descriptor)
+                    with suppress(OSError):
+                        self.files.close(descriptor)
             self._old, self._descriptor = [], -1
             self.detach()

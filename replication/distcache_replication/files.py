@@ -31,6 +31,14 @@ class Files:
         """Return when the file's content is on the disk for good."""
         os.fdatasync(descriptor)
 
+    def sync_file(self, path: str) -> None:
+        """``sync`` of a file that is not open."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
 
@@ -52,9 +60,11 @@ class Files:
             os.unlink(path)
 
     def make_folder(self, path: str) -> None:
-        """Make a folder, if it is not there."""
+        """Make a folder for good, if it is not there."""
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
+        # In any case: who made it may have been killed before it came to this.
+        self.sync_folder(os.path.dirname(path))
 
     def sync_folder(self, path: str) -> None:
         """Return when the names in a folder are on the disk for good."""

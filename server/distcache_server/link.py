@@ -33,6 +33,9 @@ READ_AHEAD = 4 << 20
 """Bytes that may wait to be taken."""
 LINE = 64 << 10
 MOST_DATABASES = 1 << 31
+END = b"\r\n"
+MISPLACED = "a word does not end where its length says"
+"""A client is not asked for more than the lengths; of the log no byte may be another."""
 
 CONNECT, CONNECTING, HANDSHAKE, SYNC, CONNECTED = (
     "connect",
@@ -144,6 +147,11 @@ class Session(asyncio.Protocol):
         self._resync: Resync | None = None
         self._parser = Parser()
         self._framer: Framer | None = None
+        """Reads a command that came in several pieces."""
+        self._fed = 0
+        """Bytes that it was fed and that belong to no command yet."""
+        self._tail = b""
+        """The last two of them."""
 
     def _introduction(self) -> Introduction:
         config, persistence = self.engine.config, self.replication.persistence
@@ -343,20 +351,31 @@ class Session(asyncio.Protocol):
             if parsed is not None:
                 batch, rest = parsed
                 if batch:
-                    self._apply(batch, data[: len(data) - len(rest)] if rest else data)
+                    read = data[: len(data) - len(rest)] if rest else data
+                    if not read.endswith(END):
+                        raise ProtocolError(MISPLACED)
+                    self._apply(batch, read)
                 if not rest:
                     return
                 data = rest
             self._framer = Framer()
+            self._fed, self._tail = 0, b""
         framer = self._framer
         framer.feed(data)
+        self._fed += len(data)
+        tail = self._tail + data
         while (words := framer.next()) is not None:
-            self._apply([words], encode(words))
+            whole, end = encode(words), len(tail) - len(framer)
+            if self._fed - len(framer) != len(whole) or tail[end - 2 : end] != END:
+                raise ProtocolError(MISPLACED)
+            self._fed = len(framer)
+            self._apply([words], whole)
             if not framer.missing and len(framer):
                 data = framer.take_rest()
                 self._framer = None
                 self._stream(data)
                 return
+        self._tail = tail[-2:]
         if framer.between_commands:
             self._framer = None
 

@@ -139,9 +139,12 @@ FROM_INFO = {
     ),
     "rdb_last_save_time": ("rdb_last_save_timestamp_seconds", "When data was last saved."),
     "aof_enabled": ("aof_enabled", "1: there is an append-only file."),
+    "aof_last_write_status": ("aof_last_write_status", "0: the log cannot be written."),
+    "aof_last_bgrewrite_status": ("aof_last_bgrewrite_status", "0: its last rewrite failed."),
     "loading": ("loading_dump_file", "1: data is being loaded."),
 }
 """Lines of these sections of INFO that are metrics as they are."""
+STATUS = {"ok": "1", "err": "0"}
 
 
 def overall(engine: Engine) -> Iterator[Metric]:
@@ -159,7 +162,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
         yield CounterMetricFamily(f"redis_{name}", text, total)
     lines = dict(chain.from_iterable(section(engine) for section in SECTIONS))
     for line, (name, text) in FROM_INFO.items():
-        yield GaugeMetricFamily(f"redis_{name}", text, float(lines[line]))
+        value = lines[line]
+        yield GaugeMetricFamily(f"redis_{name}", text, float(STATUS.get(value, value)))
     labels = {
         "role": lines["role"],
         "redis_version": REDIS_VERSION,

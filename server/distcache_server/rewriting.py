@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING
@@ -223,7 +224,9 @@ class Rewriter:
         finally:
             if walk is not None:
                 walk.stop()
-            files.close(target)
+            with suppress(OSError):
+                # What counts was flushed.
+                files.close(target)
             await it.off(lambda: files.remove(temporary))
         it.base_size, it.closed_size = size, 0
         await it.keeper.rebased(file)

@@ -65,8 +65,15 @@ class MemoryFiles(Files):
         content = self.open[descriptor]
         content.flushed = bytes(content.data)
 
+    def sync_file(self, path: str) -> None:
+        self._step("sync_file")
+        content = self.content[path]
+        content.flushed = bytes(content.data)
+
     def close(self, descriptor: int) -> None:
+        # It is closed whether that goes well or not.
         del self.open[descriptor]
+        self._step("close")
 
     def truncate(self, path: str, size: int) -> None:
         self._step("truncate")
@@ -109,6 +116,14 @@ class MemoryFiles(Files):
     def after_crash(self) -> MemoryFiles:
         """What another process finds when this one was killed."""
         return self._left(self.content, lambda content: bytes(content.data))
+
+    def after_kill(self) -> MemoryFiles:
+        """``after_crash``, where what was not flushed may still be lost to a power cut."""
+        files = self.after_crash()
+        for name, content in self.content.items():
+            files.content[name].flushed = content.flushed
+        files.flushed = {name: files.content[name] for name in self.flushed if name in self.content}
+        return files
 
     def after_power_cut(self, kept: float = 0.0) -> MemoryFiles:
         """What is left after a power cut: what was flushed, and some of what was written behind."""

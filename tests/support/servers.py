@@ -128,7 +128,7 @@ class Process(Server):
             )
 
     def _answers(self) -> bool:
-        """Wait for the first reply, an error such as NOAUTH included; False when it has exited."""
+        """Wait for the first reply, an be it NOAUTH; False when it has exited or hangs."""
 
         def answered() -> bool:
             if not self.is_running():
@@ -142,7 +142,10 @@ class Process(Server):
             found = re.search(rb"process_id:(\d+)", facts) if isinstance(facts, bytes) else None
             return found is None or int(found[1]) == self.pid
 
-        eventually(answered, timeout=30)
+        try:
+            eventually(answered, timeout=30)
+        except AssertionError:
+            return False
         return self.is_running()
 
 

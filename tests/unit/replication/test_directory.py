@@ -251,3 +251,25 @@ def test_old_files_go_with_a_rewrite(files: MemoryFiles) -> None:
     it.open()
     assert [(file.number, file.type) for file in it.manifest.files] == [(2, BASE), (3, "i")]
     assert set(files.names("/d")) == {f.name for f in it.manifest.files} | {f"{NAME}.manifest"}
+
+
+def test_what_was_loaded_is_flushed_before_more_is_written() -> None:
+    """A process that was killed had not flushed its last write; then the power goes, too."""
+    files = MemoryFiles()
+    a_log(files)
+    files.content[LAST].flushed = b""
+    files = files.after_kill()
+    it, found = load(files)
+    assert found == ALL
+    _, descriptor = it.begin()
+    write(files, descriptor, it.offset, TWO)
+    assert load(files.after_power_cut())[1] == [*ALL, TWO]
+
+
+def test_a_file_that_no_manifest_knows_does_not_come_back(files: MemoryFiles) -> None:
+    """What a rewrite left that did not come to its end, under the name of the next increment."""
+    it, _ = load(files)
+    write(files, files.create(path_of("3.incr.aof")), it.offset, TWO, THREE)
+    files.flushed = dict(files.content)
+    it.begin()
+    assert load(files.after_power_cut())[1] == ALL
