@@ -438,6 +438,17 @@ class RewriteInProgress(CommandError):
     text = b"ERR Background append only file rewriting already in progress"
 
 
+class SaveInProgress(CommandError):
+    text = b"ERR Background save already in progress"
+
+
+class RewriteBeforeSave(CommandError):
+    text = (
+        b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE"
+        b" in order to schedule a BGSAVE whenever possible."
+    )
+
+
 class CannotSave(CommandError):
     text = b"ERR Errors trying to SHUTDOWN. Check logs."
 

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, TypeVar
 
 from distcache_replication.directory import Directory, Refused
@@ -26,6 +26,7 @@ from distcache_server import logs
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
 from distcache_server.rewriting import Rewriter
+from distcache_server.saving import Saver
 from distcache_server.snapshot_file import CannotLoad
 from distcache_server.startup import Loader
 
@@ -39,6 +40,12 @@ TICK_S = 0.1
 FLUSH_S = 0.5
 """Under ``everysec`` a flush begins this long after the last: what it takes must fit in too."""
 RETRY_S = 1.0
+NO_SNAPSHOTS = (
+    b"Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+    b" Commands that may modify the data set are disabled, because this instance is configured to"
+    b" report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option)."
+    b" Please check the Redis logs for details about the RDB error."
+)
 
 
 class Persistence:
@@ -61,6 +68,8 @@ class Persistence:
         self.directory = self._directory()
         self.disk: Disk | None = None
         self.rewriter = Rewriter(self)
+        self.saver = Saver(self)
+        engine.snapshot.whereabouts = self._whereabouts
         self.base_size = 0
         """Bytes in the files after the last rewrite, or at the start."""
         self.complete = False
@@ -70,6 +79,8 @@ class Persistence:
         self._commit_due = False
         self._flushed_s = 0.0
         self._tried_s = 0.0
+        self._log_error: bytes | None = None
+        """Why the log cannot be written."""
         engine.persistence = self
 
     def _directory(self) -> Directory:
@@ -120,6 +131,8 @@ class Persistence:
             (self._switch_on_or_off, "appendonly"),
             (self._policy_changed, "appendfsync"),
             (self._limit_changed, "repl-backlog-size"),
+            (self.judge, "save"),
+            (self.judge, "stop-writes-on-bgsave-error"),
         ):
             engine.config.on_change(change, name)
 
@@ -158,7 +171,9 @@ class Persistence:
 
     async def stop(self) -> None:
         """Leave everything on disk."""
+        self.saver.stop()
         self.rewriter.stop()
+        await self.saver.wait()
         await self.rewriter.wait()
         self.detach()
         self._threads.shutdown(wait=True)
@@ -182,6 +197,57 @@ class Persistence:
         self.log.restart(offset)
         if self.engine.config.appendonly:
             self.rewriter.begin()
+
+    # Snapshots
+
+    @property
+    def saving(self) -> bool:
+        """A snapshot is being made, for the disk or for replicas."""
+        return self.saver.running or (self.walking.locked() and not self.rewriter.walking)
+
+    def flushed(self) -> None:
+        """All keys are gone: where snapshots are kept, there is one that says so."""
+        engine = self.engine
+        self.saver.stop()
+        if engine.config.save and engine.loading is None:
+            engine.snapshot.save()
+            self.judge()
+
+    def save_at_end(self, save: bool | None, force: bool) -> bool:
+        """Write the last snapshot, where there is to be one; whether the server may stop.
+
+        ``save`` is what was asked for, if anything was.
+        """
+        engine = self.engine
+        # While it loads, what is there is only a part of the snapshot.
+        if engine.loading is not None:
+            return True
+        self.saver.stop()
+        if save is None:
+            save = bool(engine.config.save)
+        if not save:
+            return True
+        logs.notice("Saving the final RDB snapshot before exiting.")
+        if engine.snapshot.save():
+            return True
+        logs.warning("Error trying to save the DB", exiting=force)
+        return force
+
+    def _whereabouts(self) -> dict[bytes, bytes]:
+        """What a snapshot of now says of our place in the history of the log, as Redis has it."""
+        engine, replication = self.engine, self.engine.replication
+        selected = max(self.journal.selected, 0)
+        known = self.journal.active
+        if engine.follows:
+            known = replication is not None and replication.has_history
+            selected = engine.selected
+        if not known:
+            return {}
+        return {
+            b"repl-stream-db": b"%d" % selected,
+            b"repl-id": self.history.id.encode(),
+            b"repl-offset": b"%d" % self.log.end,
+        }
 
     # Settings
 
@@ -253,14 +319,23 @@ class Persistence:
 
     def _refuse_writes(self, reason: bytes | None) -> bool:
         """Answer writes with MISCONF, or no more; whether that is new."""
-        engine = self.engine
-        if engine.broken == reason:
+        if self._log_error == reason:
             return False
         if reason is None:
             logs.notice("The log can be written again")
-        engine.broken = reason
-        engine.rebuild()
+        self._log_error = reason
+        self.judge()
         return True
+
+    def judge(self) -> None:
+        """See whether writes must be refused: the log or the snapshot cannot be written."""
+        engine, config = self.engine, self.engine.config
+        reason = self._log_error
+        if engine.snapshot.failed and config.save and config.stop_writes_on_bgsave_error:
+            reason = NO_SNAPSHOTS
+        if reason != engine.broken:
+            engine.broken = reason
+            engine.rebuild()
 
     def _release(self, offset: int) -> None:
         """Send the replies that waited for the disk to come this far."""
@@ -310,6 +385,8 @@ class Persistence:
         if disk is not None and not self.rewriter.running and self._is_long():
             logs.notice("Starting automatic rewriting of AOF", size=self.size)
             self.rewriter.begin()
+        if not self.walking.locked() and not self.rewriter.running:
+            self.saver.tick(int(time()))
 
     @property
     def size(self) -> int:

@@ -193,6 +193,8 @@ class Loader:
         self.decoder = rdb.Decoder(checksum, size)
         self.loaded = 0
         self.expired = 0
+        self.lapsed: list[tuple[int, bytes]] = []
+        """Databases and keys of those that were past their deadlines."""
         for keyspace in databases:
             keyspace.now_ms = now_ms
 
@@ -213,6 +215,7 @@ class Loader:
             keyspace = databases[index]
             if deadline is not None and deadline <= oldest:
                 self.expired += 1
+                self.lapsed.append((index, key))
                 continue
             if key in keyspace.values:
                 if not self.merge:

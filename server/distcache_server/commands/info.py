@@ -169,11 +169,12 @@ def persistence(engine: Engine) -> Lines:
     yield "loading", int(loading is not None)
     yield "async_loading", 0
     yield "rdb_changes_since_last_save", file.changes
-    yield "rdb_bgsave_in_progress", 0
+    yield "rdb_bgsave_in_progress", int(disk is not None and disk.saving)
     yield "rdb_last_save_time", file.saved_s
-    yield "rdb_last_bgsave_status", "ok"
-    yield "rdb_last_bgsave_time_sec", -1
-    yield "rdb_current_bgsave_time_sec", -1
+    saver = disk.saver if disk is not None else None
+    yield "rdb_last_bgsave_status", "err" if file.failed else "ok"
+    yield "rdb_last_bgsave_time_sec", saver.last_s if saver is not None else -1
+    yield "rdb_current_bgsave_time_sec", saver.seconds if saver is not None else -1
     yield "rdb_saves", file.saves
     yield "rdb_last_cow_size", 0
     yield "rdb_last_load_keys_expired", file.loaded_expired
@@ -193,8 +194,8 @@ def persistence(engine: Engine) -> Lines:
 def append_only(it: Persistence) -> Lines:
     """The log on disk."""
     rewriter, disk = it.rewriter, it.disk
-    yield "aof_rewrite_in_progress", int(rewriter.running)
-    yield "aof_rewrite_scheduled", 0
+    yield "aof_rewrite_in_progress", int(rewriter.walking)
+    yield "aof_rewrite_scheduled", int(rewriter.running and not rewriter.walking)
     yield "aof_last_rewrite_time_sec", rewriter.last_s
     yield "aof_current_rewrite_time_sec", rewriter.seconds
     yield "aof_last_bgrewrite_status", rewriter.status
