@@ -519,6 +519,10 @@ class BadReloadOption(CommandError):
     text = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
 
 
+class LogReloadFailed(CommandError):
+    text = b"ERR Error trying to load the AOF files, check server logs"
+
+
 class ReloadFailed(CommandError):
     text = b"ERR Error trying to load the RDB dump, check server logs."
 

@@ -21,6 +21,7 @@ from distcache_replication.directory import Directory, Refused
 from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
 from distcache_replication.files import Files
 from distcache_replication.log import Log
+from distcache_replication.upgrade import upgrade
 
 from distcache_server import logs
 from distcache_server.journal import Journal
@@ -92,8 +93,12 @@ class Persistence:
 
     async def load(self) -> None:
         """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+        directory = self.directory
         try:
-            if self.directory.open():
+            old = upgrade(self.files, directory.folder, directory.name, quote)
+            if old is not None:
+                logs.notice("Took an old log into its directory", file=old, to=directory.folder)
+            if directory.open():
                 await self._load()
         except Refused as error:
             raise CannotLoad(str(error)) from None
@@ -121,6 +126,29 @@ class Persistence:
                 self.history.fork(directory.checked)
         engine.selected = loader.replay.selected
         self.log.restart(directory.offset)
+
+    def reload(self) -> None:
+        """Load the log again, here and now, where it is `complete`; raises Refused, OSError."""
+        engine, disk = self.engine, self.disk
+        assert disk is not None
+        if disk.error is not None or not disk.write():
+            raise disk.error or OSError("the log cannot be written now")
+        now_ms = engine.now_ms
+        directory = self._directory()
+        directory.open()
+        for keyspace in engine.databases:
+            keyspace.clear()
+        loader = Loader(engine, directory)
+        engine.loading = loader.progress
+        try:
+            for _ in loader.load():
+                pass
+        finally:
+            engine.loading = None
+            for keyspace in engine.databases:
+                keyspace.now_ms = now_ms
+            engine.evictor.recount()
+        engine.snapshot.saved_changes = engine.snapshot.all_changes()
 
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""

@@ -49,6 +49,8 @@ class Rewriter:
         self.last_s = -1
         """Seconds that the last one took."""
         self.count = 0
+        self.failures = 0
+        """How many have failed since the last that did not."""
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._again = False
@@ -102,7 +104,9 @@ class Rewriter:
         else:
             status = "ok"
             self.count += 1
+            self.failures = 0
             logs.notice("Background AOF rewrite finished successfully")
+        self.failures += status == "err"
         self.status, self.last_s = status, max(self.seconds, 0)
         self._task, self.walking = None, False
         again, self._again = self._again, False

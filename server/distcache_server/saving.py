@@ -37,6 +37,8 @@ class Saver:
         self.scheduled = False
         """One is to begin as soon as nobody else walks over the keys."""
         self._began_s = 0.0
+        self._form: SnapshotBase | None = None
+        self._total = 0
         self._tried_s = 0
         """Unix time of the last attempt."""
         self._task: asyncio.Task[None] | None = None
@@ -52,6 +54,13 @@ class Saver:
     def seconds(self) -> int:
         """For how long the present one has been running; -1 if none is."""
         return int(monotonic() - self._began_s) if self.running else -1
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """How many keys the present one has, and how many it will have; zeros if there is none."""
+        if self._form is None:
+            return 0, 0
+        return self._form.keys, self._total
 
     def begin(self) -> None:
         """Start one, where there is none."""
@@ -116,6 +125,7 @@ class Saver:
         changes = file.all_changes()
         form = SnapshotBase(file.style, it.engine.limits, it.engine.config.rdbchecksum, file.aux())
         walk = Walk(it.engine.databases, form.add)
+        self._form, self._total = form, sum(map(len, it.engine.databases))
         target = -1
         try:
             # A file of this name is what a crash has left, or somebody's trap.
@@ -125,6 +135,7 @@ class Saver:
             await it.off(partial(self._name, temporary, path))
         finally:
             walk.stop()
+            self._form = None
             if target >= 0:
                 files.close(target)
             await it.off(lambda: files.remove(temporary))

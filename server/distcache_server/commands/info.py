@@ -168,10 +168,17 @@ def persistence(engine: Engine) -> Lines:
     file, loading, disk = engine.snapshot, engine.loading, engine.persistence
     yield "loading", int(loading is not None)
     yield "async_loading", 0
+    saver = disk.saver if disk is not None else None
+    keys = saver.keys if saver is not None else (0, 0)
+    yield "current_cow_peak", 0
+    yield "current_cow_size", 0
+    yield "current_cow_size_age", 0
+    yield "current_fork_perc", f"{100 * keys[0] / max(keys[1], 1):.2f}"
+    yield "current_save_keys_processed", keys[0]
+    yield "current_save_keys_total", keys[1]
     yield "rdb_changes_since_last_save", file.changes
     yield "rdb_bgsave_in_progress", int(disk is not None and disk.saving)
     yield "rdb_last_save_time", file.saved_s
-    saver = disk.saver if disk is not None else None
     yield "rdb_last_bgsave_status", "err" if file.failed else "ok"
     yield "rdb_last_bgsave_time_sec", saver.last_s if saver is not None else -1
     yield "rdb_current_bgsave_time_sec", saver.seconds if saver is not None else -1
@@ -200,8 +207,11 @@ def append_only(it: Persistence) -> Lines:
     yield "aof_current_rewrite_time_sec", rewriter.seconds
     yield "aof_last_bgrewrite_status", rewriter.status
     yield "aof_rewrites", rewriter.count
+    yield "aof_rewrites_consecutive_failures", rewriter.failures
     yield "aof_last_write_status", "ok" if disk is None or disk.error is None else "err"
     yield "aof_last_cow_size", 0
+    yield "module_fork_in_progress", 0
+    yield "module_fork_last_cow_size", 0
     if disk is not None:
         yield "aof_current_size", it.size
         yield "aof_base_size", it.base_size
