@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from distcache_replication.segment import encode
 
-from tests.support import Process, StartServer
+from tests.support import Process, StartServer, Wire
 from tests.support.samples import commands
 from tests.support.servers import OURS, redis_server
+from tests.support.waiting import eventually
 
 COMMANDS = (
     [b"SELECT", b"0"],
@@ -24,6 +25,13 @@ def put(folder: Path, data: bytes) -> Path:
     folder.mkdir()
     (folder / "appendonly.aof").write_bytes(data)
     return folder
+
+
+def loaded(server: Process) -> Wire:
+    """A connection, once all is loaded."""
+    wire = server.wire()
+    eventually(lambda: wire.call("PING") == b"PONG")
+    return wire
 
 
 def preamble(start_server: StartServer) -> bytes:
@@ -41,6 +49,7 @@ def test_the_log_is_read_again(start_server: StartServer) -> None:
         for words in commands():
             wire.call(*words)
         wire.call("BGREWRITEAOF")
+        eventually(lambda: b"aof_rewrites:1\r\n" in wire.call("INFO", "persistence"))
         wire.call("SET", "later", "value", "EX", 1000)
         wire.call("SELECT", 3)
         wire.call("SET", "other database", "value")
@@ -53,7 +62,7 @@ def test_the_log_is_read_again(start_server: StartServer) -> None:
     server.kill()
     second = Process(OURS, ("--appendonly", "yes"), server.folder)
     try:
-        with second.wire() as wire:
+        with loaded(second) as wire:
             wire.call("SELECT", 3)
             assert wire.call("GET", "new") == b"value"
     finally:
@@ -80,7 +89,7 @@ def test_an_old_log_is_taken_over(
     folder = put(tmp_path / "old", data)
     server = Process(OURS, ("--appendonly", "yes", "--rdb-version", "10"), folder)
     try:
-        with server.wire() as wire:
+        with loaded(server) as wire:
             assert wire.call("GET", "key") == b"value"
             assert wire.call("EXISTS", "from the snapshot") == with_preamble
             wire.call("SELECT", 5)
@@ -91,7 +100,7 @@ def test_an_old_log_is_taken_over(
         real = redis_server()
         for command in [OURS] if real is None else [OURS, [real]]:
             server = Process(command, ("--appendonly", "yes"), folder)
-            with server.wire() as wire:
+            with loaded(server) as wire:
                 wire.call("SELECT", 5)
                 assert wire.call("LRANGE", "list", 0, -1) == [b"a", b"b", b"c"]
             server.kill()
@@ -106,7 +115,7 @@ def test_it_is_taken_over_from_where_that_was_stopped(tmp_path: Path) -> None:
     put(folder / "appendonlydir", OLD)
     server = Process(OURS, ("--appendonly", "yes"), folder)
     try:
-        with server.wire() as wire:
+        with loaded(server) as wire:
             assert wire.call("GET", "key") == b"value"
     finally:
         server.kill()
@@ -119,7 +128,7 @@ def test_beside_a_new_log_an_old_one_is_left_alone(start_server: StartServer) ->
     (server.folder / "appendonly.aof").write_bytes(OLD)
     second = Process(OURS, ("--appendonly", "yes"), server.folder)
     try:
-        with second.wire() as wire:
+        with loaded(second) as wire:
             assert wire.call("GET", "key") is None
         assert (server.folder / "appendonly.aof").read_bytes() == OLD
     finally:

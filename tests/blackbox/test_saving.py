@@ -37,6 +37,7 @@ def value_after_restart(server: Process, key: str) -> Any:
     second = again(server)
     try:
         with second.wire() as wire:
+            eventually(lambda: wire.call("PING") == b"PONG")
             return wire.call("GET", key)
     finally:
         second.kill()
