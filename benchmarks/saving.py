@@ -81,7 +81,7 @@ def _records(peer: Peer, keys: int) -> Iterator[Record]:
         loaded = _load(peer, wire, keys)
         wire.call(b"SET", b"probed", b"v" * 100)
         yield _saved(peer, wire, "keys", lambda: _change(peer, keys, False)) | {
-            "loaded": f"{loaded}",
+            "loaded": f"{loaded:,.0f}",
             "slow": peer.name == OURS and loaded < REQUIRED_PER_SECOND,
         }
         for pattern in LARGE.values():
