@@ -4,7 +4,7 @@
     python -m benchmarks --quick     # under two
 
 Each of the three can run alone: `python -m benchmarks.throughput`, `.memory`, `.latency`. Time per
-command without a socket is `python -m benchmarks.hot_path`.
+command without a socket is `python -m benchmarks.hot_path`; what snapshots cost, `.saving`.
 """
 
 from benchmarks import latency, memory, report, throughput

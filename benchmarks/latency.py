@@ -190,7 +190,7 @@ def _lag(name: str, passes: list[Seen]) -> str:
 
 
 @contextmanager
-def _background(run: Callable[[], None]) -> Iterator[BaseProcess]:
+def background(run: Callable[[], None]) -> Iterator[BaseProcess]:
     process = fork.Process(target=_load, args=(run,))
     process.start()
     try:
@@ -206,7 +206,7 @@ def _load(run: Callable[[], None]) -> None:
     run()
 
 
-def _probe(peer: Peer, going: Callable[[], bool]) -> "array[int]":
+def probe(peer: Peer, going: Callable[[], bool]) -> "array[int]":
     """Nanoseconds to the reply of each GET, one after the other, while `going()`."""
     question = command(b"GET", PROBED)
     samples = array("q")
@@ -230,8 +230,8 @@ def _whole(reply: bytes) -> bool:
 
 def _during(peer: Peer, run: Callable[[], None]) -> Seen:
     """Probe until the load has done its work."""
-    with _background(run) as process:
-        samples = _probe(peer, process.is_alive)
+    with background(run) as process:
+        samples = probe(peer, process.is_alive)
     if process.exitcode:
         raise peers.Unavailable(f"the load on {peer.name} failed")
     return Seen(samples)
@@ -240,16 +240,16 @@ def _during(peer: Peer, run: Callable[[], None]) -> Seen:
 def _beside(peer: Peer, run: Callable[[Event], None], seconds: float) -> Seen:
     """Probe for a while beside a load that goes on until it is ended, once it is in place."""
     ready = fork.Event()
-    with _background(lambda: run(ready)) as process:
+    with background(lambda: run(ready)) as process:
         while process.is_alive() and not ready.wait(0.05):
             pass
-        samples = _probe(peer, _until(seconds))
+        samples = probe(peer, until(seconds))
         if not process.is_alive():
             raise peers.Unavailable(f"the load on {peer.name} ended early")
     return Seen(samples)
 
 
-def _until(seconds: float) -> Callable[[], bool]:
+def until(seconds: float) -> Callable[[], bool]:
     deadline = time.monotonic() + seconds
     return lambda: time.monotonic() < deadline
 
@@ -258,7 +258,7 @@ def _until(seconds: float) -> Callable[[], bool]:
 
 
 def _quiet(peer: Peer, settings: Settings) -> Seen:
-    return Seen(_probe(peer, _until(settings.seconds)))
+    return Seen(probe(peer, until(settings.seconds)))
 
 
 def _fill(peer: Peer, settings: Settings) -> Seen:
@@ -321,7 +321,7 @@ def _expire(peer: Peer, settings: Settings) -> Seen:
                 return left > 0 and now < last + GRACE
             return True
 
-        return Seen(_probe(peer, going), lag * 1000)
+        return Seen(probe(peer, going), lag * 1000)
 
 
 def _fill_with_deadlines(wire: Wire, settings: Settings) -> tuple[float, float]:

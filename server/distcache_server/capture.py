@@ -3,7 +3,7 @@
 The walk passes the tables in the order of a scan (types/table.py).  A key that it has not come to
 is given out early, right before a command first changes it: so each key is seen once, with the
 value that it had at the start, and nothing is copied.  Keys that are new since the start are left
-out.
+out.  While a large value is being read, a change goes to a copy of it.
 
 A database carries its part of the walk along: SWAPDB moves it, and what FLUSHALL takes away is
 still walked, and freed afterwards.
@@ -21,14 +21,24 @@ from distcache_server.types.table import MAX_BITS, reverse_bits
 if TYPE_CHECKING:
     from distcache_server.keyspace import Keyspace, Value
 
-Emit = Callable[[int, bytes, "Value", int | None], None]
-"""Takes a database, a key, its value and its deadline."""
+Emit = Callable[[int, bytes, "Value", int | None], bool]
+"""Takes a database, a key, its value and its deadline; whether it still has to read the value."""
 
 
 class Part:
     """The keys of one database."""
 
-    __slots__ = ("cursor", "deadlines", "done", "emit", "graveyard", "index", "values")
+    __slots__ = (
+        "apart",
+        "cursor",
+        "deadlines",
+        "done",
+        "emit",
+        "graveyard",
+        "held",
+        "index",
+        "values",
+    )
 
     def __init__(self, keyspace: Keyspace, emit: Emit) -> None:
         self.index = keyspace.index
@@ -41,15 +51,29 @@ class Part:
         """Keys beyond that which were given out, or are new."""
         self.graveyard: list[Any] | None = None
         """Where tables go that only the walk still holds, and what else was left with them."""
+        self.held: dict[bytes, Value] = {}
+        """Values that were given out and are still being read."""
+        self.apart: list[Value] = []
+        """Those of them that changed since, and are no longer the values of their keys."""
 
     def before(self, key: bytes) -> None:
         """The key is about to change, to come or to go."""
+        if self.held and key in self.held:
+            self._set_apart(key)
+            return
         if key in self.done or place_of(key) < self.cursor:
             return
         self.done.add(key)
         value = self.values.get(key)
-        if value is not None:
-            self.emit(self.index, key, value, self.deadlines.get(key))
+        if value is not None and self.emit(self.index, key, value, self.deadlines.get(key)):
+            self.held[key] = value
+            self._set_apart(key)
+
+    def _set_apart(self, key: bytes) -> None:
+        """Leave the value to who reads it; the key goes on with a copy."""
+        value = self.held.pop(key)
+        self.apart.append(value)
+        self.values[key] = value.copy()
 
     def step(self, end: int) -> bool:
         """Walk on until ``end`` (perf_counter_ns); True where there is more."""
@@ -62,7 +86,8 @@ class Part:
                 # Where parts have been joined, some of the keys may have been passed.
                 if key in done or (first < self.cursor and place_of(key) < self.cursor):
                     continue
-                self.emit(self.index, key, value, deadlines.get(key))
+                if self.emit(self.index, key, value, deadlines.get(key)):
+                    self.held[key] = value
             self.cursor = first + (1 << (MAX_BITS - bits))
             if perf_counter_ns() > end:
                 return self.cursor < END
@@ -82,17 +107,30 @@ class Walk:
         # What comes into an empty database is new.
 
     def step(self, end: int) -> bool:
-        """Walk on until ``end`` (perf_counter_ns); True where there is more."""
+        """Walk on until ``end`` (perf_counter_ns); True where there is more.
+
+        What was given out before has been read by now.
+        """
+        self._let_go()
         while self._left:
-            if self._left[0].step(end):
+            part = self._left[0]
+            if part.step(end) or part.held:
                 return True
             self._release(self._left.pop(0))
             if perf_counter_ns() > end:
                 break
         return bool(self._left)
 
+    def _let_go(self) -> None:
+        for part in self._left:
+            part.held.clear()
+            if part.apart:
+                self.databases[part.index].graveyard += part.apart
+                part.apart = []
+
     def stop(self) -> None:
         """Walk no further."""
+        self._let_go()
         for part in self._left:
             self._release(part)
         self._left = []

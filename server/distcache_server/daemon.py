@@ -27,6 +27,8 @@ from distcache_server.snapshot_file import CannotLoad
 
 SWEEP_S = 0.03
 """Between two looks for keys that are due, when there was nothing left to do."""
+END_MS = 3_600_000
+"""Writes are held for so long when the server stops, which takes seconds."""
 FLUSH_S = 2.0
 """How long a stopping server waits for clients to take their last replies."""
 
@@ -67,7 +69,17 @@ class Server:
         return self.loop.call_later(seconds, callback).cancel
 
     def _shutdown(self, _: Shutdown) -> None:
+        # What is written from now on would be in no snapshot.
+        self.engine.pause.begin(self.engine.now_ms, self.engine.now_ms + END_MS, True)
         self.stopped.set()
+
+    def shut_down(self, flags: tuple[str, ...] = ()) -> bool:
+        """Stop as SHUTDOWN with these words does; False where the last snapshot fails."""
+        save = True if "save" in flags else False if "nosave" in flags else None
+        if not self.persistence.save_at_end(save, "force" in flags):
+            return False
+        self._shutdown(Shutdown())
+        return True
 
     async def __aenter__(self) -> Self:
         try:
@@ -112,7 +124,8 @@ class Server:
     async def _load(self) -> None:
         """Load the snapshot; clients are answered meanwhile, most of them that it is not done."""
         engine = self.engine
-        for progress in engine.snapshot.load():
+        replica = self.config.replicaof is not None
+        for progress in engine.snapshot.load(keep_expired=replica):
             if engine.loading is None:
                 engine.loading = progress
                 engine.rebuild()
@@ -122,6 +135,7 @@ class Server:
         if engine.loading is not None:
             engine.loading = None
             engine.rebuild()
+            self.replication.resume(engine.snapshot.loaded_aux)
 
     @property
     def port(self) -> int:
@@ -261,10 +275,11 @@ async def serve(
 
     ``port`` 0 takes a free one.  ``settings`` are directives of redis.conf, with ``_`` for ``-``:
     ``serve(maxmemory="100mb", appendonly="no")``.  A snapshot is loaded where ``dir`` or
-    ``dbfilename`` says which.  Raises ConfigError, CannotListen, CannotLoad.
+    ``dbfilename`` says which, and saved where ``save`` says when.  Raises
+    ConfigError, CannotListen, CannotLoad.
     """
     config = Config()
-    words = ["--port", str(port), "--bind", host]
+    words = ["--port", str(port), "--bind", host, "--save", ""]
     for name, value in settings.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
@@ -299,7 +314,11 @@ async def _serve(config: Config) -> int:
             logs.warning("Told twice: exiting without waiting for clients")
             os._exit(1)
         logs.warning("Received a signal: shutting down", signal=signal.Signals(number).name)
-        server.stopped.set()
+        on_int = number == signal.SIGINT
+        if not server.shut_down(
+            config.shutdown_on_sigint if on_int else config.shutdown_on_sigterm
+        ):
+            logs.warning("Errors trying to shut down the server: it goes on")
 
     server.engine.evictor.process_size = memory.resident
     loop = asyncio.get_running_loop()

@@ -42,11 +42,10 @@ NOTABLE_NS = 20_000
 class Shutdown(Exception):
     """Raised by SHUTDOWN: stop the server; the client gets no reply."""
 
-    def __init__(self, save: bool | None = None, now: bool = False, force: bool = False) -> None:
+    def __init__(self, now: bool = False) -> None:
         super().__init__()
-        self.save = save
         self.now = now
-        self.force = force
+        """It does not wait for replicas."""
 
 
 def _never(_: float, __: Callable[[], None]) -> Cancel:

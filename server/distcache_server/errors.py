@@ -438,6 +438,17 @@ class RewriteInProgress(CommandError):
     text = b"ERR Background append only file rewriting already in progress"
 
 
+class SaveInProgress(CommandError):
+    text = b"ERR Background save already in progress"
+
+
+class RewriteBeforeSave(CommandError):
+    text = (
+        b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE"
+        b" in order to schedule a BGSAVE whenever possible."
+    )
+
+
 class CannotSave(CommandError):
     text = b"ERR Errors trying to SHUTDOWN. Check logs."
 
@@ -506,6 +517,10 @@ class NoPersistence(CommandError):
 
 class BadReloadOption(CommandError):
     text = b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
+
+
+class LogReloadFailed(CommandError):
+    text = b"ERR Error trying to load the AOF files, check server logs"
 
 
 class ReloadFailed(CommandError):

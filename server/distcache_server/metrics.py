@@ -87,6 +87,7 @@ GAUGES = (
 )
 
 COUNTERS = (
+    Figure("rdb_saves", "Snapshots that were asked for.", lambda it: it.snapshot.saves),
     Figure(
         "connections_received",
         "Connections that were made.",
@@ -137,14 +138,46 @@ FROM_INFO = {
         "repl_disk_retained_bytes",
         "What is kept of it only for those who were away, in bytes.",
     ),
+    "rdb_changes_since_last_save": (
+        "rdb_changes_since_last_save",
+        "Changes that are in no snapshot.",
+    ),
+    "rdb_bgsave_in_progress": ("rdb_bgsave_in_progress", "1: a snapshot is being saved."),
     "rdb_last_save_time": ("rdb_last_save_timestamp_seconds", "When data was last saved."),
+    "rdb_last_bgsave_status": ("rdb_last_bgsave_status", "1: the last snapshot did not fail."),
+    "rdb_last_bgsave_time_sec": (
+        "rdb_last_bgsave_duration_sec",
+        "Seconds that the last snapshot took.",
+    ),
+    "rdb_current_bgsave_time_sec": (
+        "rdb_current_bgsave_duration_sec",
+        "Seconds that the present snapshot has taken so far.",
+    ),
     "aof_enabled": ("aof_enabled", "1: there is an append-only file."),
-    "aof_last_write_status": ("aof_last_write_status", "0: the log cannot be written."),
-    "aof_last_bgrewrite_status": ("aof_last_bgrewrite_status", "0: its last rewrite failed."),
+    "aof_rewrite_in_progress": ("aof_rewrite_in_progress", "1: the log is being rewritten."),
+    "aof_rewrite_scheduled": ("aof_rewrite_scheduled", "1: it is about to be."),
+    "aof_last_rewrite_time_sec": (
+        "aof_last_rewrite_duration_sec",
+        "Seconds that the last rewrite took.",
+    ),
+    "aof_current_rewrite_time_sec": (
+        "aof_current_rewrite_duration_sec",
+        "Seconds that the present rewrite has taken so far.",
+    ),
+    "aof_last_bgrewrite_status": (
+        "aof_last_bgrewrite_status",
+        "1: the last rewrite did not fail.",
+    ),
+    "aof_last_write_status": ("aof_last_write_status", "1: the log can be written."),
+    "aof_current_size": ("aof_current_size_bytes", "Bytes in the files of the log."),
+    "aof_base_size": ("aof_base_size_bytes", "Bytes in them after the last rewrite."),
+    "aof_buffer_length": ("aof_buffer_length", "Bytes of the log that wait to be written."),
+    "aof_pending_bio_fsync": ("aof_pending_bio_fsync", "1: the log is being flushed."),
+    "aof_delayed_fsync": ("aof_delayed_fsync", "Writes that waited for a flush."),
     "loading": ("loading_dump_file", "1: data is being loaded."),
 }
-"""Lines of these sections of INFO that are metrics as they are."""
-STATUS = {"ok": "1", "err": "0"}
+"""Lines of these sections of INFO that are metrics as they are, where they are there."""
+STATUS = {"ok": 1, "err": 0}
 
 
 def overall(engine: Engine) -> Iterator[Metric]:
@@ -162,8 +195,9 @@ def overall(engine: Engine) -> Iterator[Metric]:
         yield CounterMetricFamily(f"redis_{name}", text, total)
     lines = dict(chain.from_iterable(section(engine) for section in SECTIONS))
     for line, (name, text) in FROM_INFO.items():
-        value = lines[line]
-        yield GaugeMetricFamily(f"redis_{name}", text, float(STATUS.get(value, value)))
+        if line in lines:
+            figure = STATUS.get(lines[line], lines[line])
+            yield GaugeMetricFamily(f"redis_{name}", text, float(figure))
     labels = {
         "role": lines["role"],
         "redis_version": REDIS_VERSION,

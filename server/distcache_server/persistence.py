@@ -24,12 +24,14 @@ from distcache_replication.disk import ALWAYS, EVERYSEC, Disk, Done
 from distcache_replication.files import Files
 from distcache_replication.log import Log
 from distcache_replication.manifest import File
+from distcache_replication.upgrade import upgrade
 
 from distcache_server import logs
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
 from distcache_server.retention import Keeper
 from distcache_server.rewriting import Rewriter
+from distcache_server.saving import Saver
 from distcache_server.snapshot_file import CannotLoad
 from distcache_server.startup import Loader
 
@@ -43,6 +45,12 @@ TICK_S = 0.1
 FLUSH_S = 0.5
 """Under ``everysec`` a flush begins this long after the last: what it takes must fit in too."""
 RETRY_S = 1.0
+NO_SNAPSHOTS = (
+    b"Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+    b" Commands that may modify the data set are disabled, because this instance is configured to"
+    b" report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option)."
+    b" Please check the Redis logs for details about the RDB error."
+)
 
 
 class Persistence:
@@ -69,6 +77,8 @@ class Persistence:
         self.disk: Disk | None = None
         self.rewriter = Rewriter(self)
         self.keeper = Keeper(self)
+        self.saver = Saver(self)
+        engine.snapshot.whereabouts = self._whereabouts
         self.base_size = 0
         """Bytes in the files after the last rewrite, or at the start."""
         self.closed_size = 0
@@ -81,6 +91,8 @@ class Persistence:
         self._commit_due = False
         self._flushed_s = 0.0
         self._tried_s = 0.0
+        self._log_error: bytes | None = None
+        """Why the log cannot be written."""
         engine.persistence = self
 
     def _directory(self) -> Directory:
@@ -92,8 +104,12 @@ class Persistence:
 
     async def load(self) -> None:
         """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+        directory = self.directory
         try:
-            if self.directory.open():
+            old = upgrade(self.files, directory.folder, directory.name, quote)
+            if old is not None:
+                logs.notice("Took an old log into its directory", file=old, to=directory.folder)
+            if directory.open():
                 await self._load()
         except Refused as error:
             raise CannotLoad(str(error)) from None
@@ -123,6 +139,29 @@ class Persistence:
         self.log.restart(directory.offset)
         self.archive.load(directory, monotonic() - time())
 
+    def reload(self) -> None:
+        """Load the log again, here and now, where it is `complete`; raises Refused, OSError."""
+        engine, disk = self.engine, self.disk
+        assert disk is not None
+        if disk.error is not None or not disk.write():
+            raise disk.error or OSError("the log cannot be written now")
+        now_ms = engine.now_ms
+        directory = self._directory()
+        directory.open()
+        for keyspace in engine.databases:
+            keyspace.clear()
+        loader = Loader(engine, directory)
+        engine.loading = loader.progress
+        try:
+            for _ in loader.load():
+                pass
+        finally:
+            engine.loading = None
+            for keyspace in engine.databases:
+                keyspace.now_ms = now_ms
+            engine.evictor.recount()
+        engine.snapshot.saved_changes = engine.snapshot.all_changes()
+
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""
         engine = self.engine
@@ -132,6 +171,8 @@ class Persistence:
             (self._switch_on_or_off, "appendonly"),
             (self._policy_changed, "appendfsync"),
             (self._limit_changed, "repl-backlog-size"),
+            (self.judge, "save"),
+            (self.judge, "stop-writes-on-bgsave-error"),
         ):
             engine.config.on_change(change, name)
 
@@ -193,7 +234,9 @@ class Persistence:
 
     async def stop(self) -> None:
         """Leave everything on disk."""
+        self.saver.stop()
         self.rewriter.stop()
+        await self.saver.wait()
         await self.rewriter.wait()
         await self.keeper.wait()
         self.detach()
@@ -219,6 +262,57 @@ class Persistence:
         self.log.restart(offset)
         if self.engine.config.appendonly:
             self.rewriter.begin()
+
+    # Snapshots
+
+    @property
+    def saving(self) -> bool:
+        """A snapshot is being made, for the disk or for replicas."""
+        return self.saver.running or (self.walking.locked() and not self.rewriter.walking)
+
+    def flushed(self) -> None:
+        """All keys are gone: where snapshots are kept, there is one that says so."""
+        engine = self.engine
+        self.saver.stop()
+        if engine.config.save and engine.loading is None:
+            engine.snapshot.save()
+            self.judge()
+
+    def save_at_end(self, save: bool | None, force: bool) -> bool:
+        """Write the last snapshot, where there is to be one; whether the server may stop.
+
+        ``save`` is what was asked for, if anything was.
+        """
+        engine = self.engine
+        # While it loads, what is there is only a part of the snapshot.
+        if engine.loading is not None:
+            return True
+        self.saver.stop()
+        if save is None:
+            save = bool(engine.config.save)
+        if not save:
+            return True
+        logs.notice("Saving the final RDB snapshot before exiting.")
+        if engine.snapshot.save():
+            return True
+        logs.warning("Error trying to save the DB", exiting=force)
+        return force
+
+    def _whereabouts(self) -> dict[bytes, bytes]:
+        """What a snapshot of now says of our place in the history of the log, as Redis has it."""
+        engine, replication = self.engine, self.engine.replication
+        selected = max(self.journal.selected, 0)
+        known = self.journal.active
+        if engine.follows:
+            known = replication is not None and replication.has_history
+            selected = engine.selected
+        if not known:
+            return {}
+        return {
+            b"repl-stream-db": b"%d" % selected,
+            b"repl-id": self.history.id.encode(),
+            b"repl-offset": b"%d" % self.log.end,
+        }
 
     # Settings
 
@@ -292,14 +386,23 @@ class Persistence:
 
     def _refuse_writes(self, reason: bytes | None) -> bool:
         """Answer writes with MISCONF, or no more; whether that is new."""
-        engine = self.engine
-        if engine.broken == reason:
+        if self._log_error == reason:
             return False
         if reason is None:
             logs.notice("The log can be written again")
-        engine.broken = reason
-        engine.rebuild()
+        self._log_error = reason
+        self.judge()
         return True
+
+    def judge(self) -> None:
+        """See whether writes must be refused: the log or the snapshot cannot be written."""
+        engine, config = self.engine, self.engine.config
+        reason = self._log_error
+        if engine.snapshot.failed and config.save and config.stop_writes_on_bgsave_error:
+            reason = NO_SNAPSHOTS
+        if reason != engine.broken:
+            engine.broken = reason
+            engine.rebuild()
 
     def _release(self, offset: int) -> None:
         """Send the replies that waited for the disk to come this far."""
@@ -350,6 +453,8 @@ class Persistence:
         if disk is not None and not self.rewriter.running and self._is_long():
             logs.notice("Starting automatic rewriting of AOF", size=self.size)
             self.rewriter.begin()
+        if not self.walking.locked() and not self.rewriter.running:
+            self.saver.tick(int(time()))
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 import time
 from functools import partial
-from time import monotonic, perf_counter_ns
+from time import monotonic
 from typing import IO, TYPE_CHECKING
 
 from distcache_replication import rdb
@@ -35,11 +35,12 @@ from distcache_replication.reader import Reader
 from distcache_replication.segment import encode
 
 from distcache_server import logs, memory, snapshot
+from distcache_server.base import SnapshotBase, slices
 from distcache_server.capture import Walk
 from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 from distcache_server.reply import NOTHING, Wire
-from distcache_server.rewriting import SnapshotBase, write_all
+from distcache_server.rewriting import write_all
 
 if TYPE_CHECKING:
     from distcache_server.blocking import Wait
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 PING, GETACK = encode([b"PING"]), encode([b"REPLCONF", b"GETACK", b"*"])
 VERSION = 10
 """Of the snapshots: what Redis 7.0 can read, and all that came after it."""
-SLICE_NS = 1_000_000
 PATIENCE_S = 2.0
 """How long a stopping server feeds its replicas."""
 CHUNK = 1 << 18
@@ -407,14 +407,11 @@ class Replicas:
             it.send(b"$EOF:%b\r\n" % mark)
         logs.notice("Snapshot for replicas begins", replicas=len(waiting), offset=offset)
         try:
-            more = True
             size = 0
-            while more:
-                more = walk.step(perf_counter_ns() + SLICE_NS)
-                if more and form.size < CHUNK:
+            for data in slices(walk, form):
+                if not data:
                     await asyncio.sleep(0)
                     continue
-                data = form.take() if more else form.end()
                 size += len(data)
                 if file is not None:
                     descriptor = file.fileno()

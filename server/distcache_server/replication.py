@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from distcache_server.persistence import Persistence
 
 TICK_S = 0.1
+ID = re.compile(rb"[0-9a-f]{40}")
 
 
 class Replication:
@@ -52,6 +54,25 @@ class Replication:
         if (primary := self.engine.config.replicaof) is not None:
             self._become_replica()
             self.link = Link(self, *primary)
+
+    def resume(self, aux: dict[bytes, bytes]) -> None:
+        """Go on in the history that a snapshot tells of, which was loaded at the start."""
+        engine, persistence = self.engine, self.persistence
+        id_, offset = aux.get(b"repl-id", b""), aux.get(b"repl-offset", b"")
+        selected = aux.get(b"repl-stream-db", b"")
+        if not (ID.fullmatch(id_) and offset.isdigit() and selected.isdigit() and int(offset)):
+            return
+        persistence.history.id = id_.decode()
+        persistence.log.restart(int(offset))
+        if engine.config.replicaof is not None:
+            persistence.is_known = True
+            engine.selected = int(selected) if int(selected) < len(engine.databases) else 0
+            return
+        persistence.history.fork(int(offset))
+        self.replicas.promoted()
+        for index, key in engine.snapshot.lapsed:
+            persistence.journal.removed(engine.databases[index], key)
+        engine.snapshot.lapsed = []
 
     # Roles
 

@@ -11,116 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from time import monotonic, perf_counter_ns
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication import rdb
 from distcache_replication.disk import ALWAYS
 from distcache_replication.files import Files
 from distcache_replication.manifest import File
-from distcache_replication.segment import NO_HISTORY, annotation, encode, head
 
-from distcache_server import base, logs, snapshot
+from distcache_server import logs
+from distcache_server.base import PlainBase, SnapshotBase, slices
 from distcache_server.capture import Walk
 from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits, Value
     from distcache_server.persistence import Persistence
 
 REDIS = REDIS_VERSION.encode()
-SLICE_NS = 1_000_000
-CHUNK = 1 << 18
-"""Bytes of a base that are gathered before they are written."""
 FLUSH = 4 << 20
 """Written bytes after which they are flushed, so that the last flush is no long one."""
-
-
-class PlainBase:
-    """A base as commands, with the annotations of a file of ours."""
-
-    snapshot = False
-
-    def __init__(self, selected: int) -> None:
-        self._selected = selected
-        self._salt = secrets.randbits(32)
-        self._offset = 0
-        self._index = -1
-        self._parts: list[bytes] = []
-        self.size = 0
-        """Bytes that wait to be taken."""
-        self._head = head(NO_HISTORY, 0, self._salt)
-
-    def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> None:
-        data = base.encoded(key, value, deadline)
-        if index != self._index:
-            self._index = index
-            data = encode([b"SELECT", b"%d" % index]) + data
-        self._parts.append(data)
-        self.size += len(data)
-
-    def take(self) -> bytes:
-        """What has been added, to be written next."""
-        data = b"".join(self._parts)
-        self._parts, self.size = [], 0
-        start, self._head = self._head, b""
-        line = annotation(data, self._offset, self._salt) if data else b""
-        self._offset += len(data)
-        return b"".join([start, line, data])
-
-    def end(self) -> bytes:
-        """What is left; the log behind it goes on in the database that it has selected."""
-        if self._selected != max(self._index, 0):
-            data = encode([b"SELECT", b"%d" % self._selected])
-            self._parts.append(data)
-        return self.take()
-
-
-class SnapshotBase:
-    """A base as a snapshot, which Redis loads faster than commands."""
-
-    snapshot = True
-
-    def __init__(
-        self, style: rdb.Style, limits: Limits, checksum: bool, aux: dict[bytes, bytes]
-    ) -> None:
-        self._style = style
-        self._limits = limits
-        self._index = -1
-        self._checksum = checksum
-        self._crc = 0
-        self._parts = [rdb.header(style.version, aux)]
-        self.size = 0
-        """Bytes that wait to be taken."""
-
-    def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> None:
-        parts, style = self._parts, self._style
-        if index != self._index:
-            self._index = index
-            parts.append(rdb.select(index, 0, 0))
-        if deadline is None and type(value) is bytes:
-            pieces = [rdb.plain_entry(key, value, style.compress)]
-        else:
-            form = snapshot.form_of(value, self._limits, style)
-            pieces = [*rdb.entry(key, form, style.compress, deadline)]
-        parts += pieces
-        self.size += sum(map(len, pieces))
-
-    def take(self) -> bytes:
-        """What has been added, to be written next."""
-        data = b"".join(self._parts)
-        self._parts, self.size = [], 0
-        if self._checksum:
-            self._crc = rdb.crc64(data, self._crc)
-        return data
-
-    def end(self) -> bytes:
-        """What is left, and the end."""
-        self._parts.append(rdb.END)
-        return self.take() + self._crc.to_bytes(8, "little")
 
 
 class Stopped(Exception):
@@ -137,18 +50,23 @@ class Rewriter:
         self.last_s = -1
         """Seconds that the last one took."""
         self.count = 0
+        self.failures = 0
+        """How many have failed since the last that did not."""
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._again = False
+        self.walking = False
+        """It has begun: nobody else walks over the keys any more."""
 
     @property
     def running(self) -> bool:
+        """Whether there is one, that has begun or is about to."""
         return self._task is not None
 
     @property
     def seconds(self) -> int:
         """For how long the present one has been running; -1 if none is."""
-        return int(monotonic() - self.started_s) if self.running else -1
+        return int(monotonic() - self.started_s) if self.walking else -1
 
     def begin(self) -> None:
         """Start one, or if one is giving up, when it has."""
@@ -175,6 +93,8 @@ class Rewriter:
         try:
             async with self.persistence.walking, self.persistence.filing:
                 self._check()
+                self.walking = True
+                self.started_s = monotonic()
                 await self._rewrite()
         except Stopped:
             logs.notice("Background append only file rewriting stopped")
@@ -185,9 +105,11 @@ class Rewriter:
         else:
             status = "ok"
             self.count += 1
+            self.failures = 0
             logs.notice("Background AOF rewrite finished successfully")
-        self.status, self.last_s = status, self.seconds
-        self._task = None
+        self.failures += status == "err"
+        self.status, self.last_s = status, max(self.seconds, 0)
+        self._task, self.walking = None, False
         again, self._again = self._again, False
         self.persistence.rewritten(status == "ok")
         if again:
@@ -218,7 +140,7 @@ class Rewriter:
                 form = SnapshotBase(style, it.engine.limits, config.rdbchecksum, aux)
             walk = Walk(it.engine.databases, form.add)
             offset, increments = it.log.end, (file,) if file is not None else ()
-            size = await self._write(target, form, walk)
+            size = await write_base(it, target, form, walk, self._check)
             await it.off(partial(directory.rebase, temporary, form.snapshot, offset, *increments))
             self._check()
         finally:
@@ -259,25 +181,37 @@ class Rewriter:
             raise
         it.journal.selected = UNKNOWN
 
-    async def _write(self, target: int, form: PlainBase | SnapshotBase, walk: Walk) -> int:
-        """Write all that the walk gives out; how many bytes."""
-        it = self.persistence
-        written = unflushed = 0
-        more = True
-        while more:
-            more = walk.step(perf_counter_ns() + SLICE_NS)
-            if more and form.size < CHUNK:
-                await asyncio.sleep(0)
-                self._check()
-                continue
-            data = form.take() if more else form.end()
+
+async def write_base(
+    it: Persistence,
+    target: int,
+    form: PlainBase | SnapshotBase,
+    walk: Walk,
+    check: Callable[[], None],
+) -> int:
+    """Write all that a walk gives out, and flush it; how many bytes.
+
+    ``check`` is asked after each step, and may raise.
+    """
+    written = unflushed = keys = 0
+    for data in slices(walk, form):
+        if data:
             written += len(data)
             unflushed += len(data)
-            flush = unflushed >= FLUSH or not more
+            flush = unflushed >= FLUSH
             unflushed = 0 if flush else unflushed
             await it.off(partial(write_all, it.files, target, data, flush))
-            self._check()
-        return written
+        else:
+            await asyncio.sleep(0)
+        check()
+        if delay_us := it.engine.config.rdb_key_save_delay:
+            end_s = monotonic() + (form.keys - keys) * delay_us / 1e6
+            while monotonic() < end_s:
+                await asyncio.sleep(0.01)
+                check()
+        keys = form.keys
+    await it.off(partial(it.files.sync, target))
+    return written
 
 
 def write_all(files: Files, descriptor: int, data: bytes, flush: bool) -> None:

@@ -193,6 +193,8 @@ class Loader:
         self.decoder = rdb.Decoder(checksum, size)
         self.loaded = 0
         self.expired = 0
+        self.lapsed: list[tuple[int, bytes]] = []
+        """Databases and keys of those that were past their deadlines."""
         for keyspace in databases:
             keyspace.now_ms = now_ms
 
@@ -207,12 +209,20 @@ class Loader:
     def _take(self, records: Iterator[rdb.Record]) -> None:
         databases = self.databases
         oldest = -1 if self.keep_expired else self.now_ms
+        at = -1
+        plain = False
         for index, key, kind, value, deadline, idle_s, frequency in records:
-            if index >= len(databases):
-                raise self._bad(f"A key is in database {index}, and there are {len(databases)}")
-            keyspace = databases[index]
+            if index != at:
+                if index >= len(databases):
+                    raise self._bad(f"A key is in database {index}, and there are {len(databases)}")
+                at, keyspace = index, databases[index]
+                plain = keyspace.ledger is None and keyspace.capture is None
             if deadline is not None and deadline <= oldest:
                 self.expired += 1
+                self.lapsed.append((index, key))
+                continue
+            if kind == rdb.STRING and plain and keyspace.fill(key, value, deadline):
+                self.loaded += 1
                 continue
             if key in keyspace.values:
                 if not self.merge:

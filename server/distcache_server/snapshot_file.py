@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -55,9 +55,18 @@ class SnapshotFile:
         self.redis_version = redis_version
         self.saved_s = int(time.time())
         """Unix time of the last snapshot, or of the start."""
+        self.failed = False
+        """The last one that was made in the background failed, and none was made since."""
         self.saves = 0
+        """How many clients and save points asked for."""
         self.saved_changes = 0
         """Changes that the last snapshot has."""
+        self.whereabouts: Callable[[], dict[bytes, bytes]] = dict
+        """What a snapshot is to say of our place in the history of the log."""
+        self.loaded_aux: dict[bytes, bytes] = {}
+        """What the snapshot that was loaded says of itself."""
+        self.lapsed: list[tuple[int, bytes]] = []
+        """Databases and keys that it had, but past their deadlines."""
         self.loaded_keys = 0
         self.loaded_expired = 0
 
@@ -73,34 +82,42 @@ class SnapshotFile:
     @property
     def changes(self) -> int:
         """Changes since the last snapshot."""
-        return self._all_changes() - self.saved_changes
+        return self.all_changes() - self.saved_changes
 
-    def _all_changes(self) -> int:
+    def all_changes(self) -> int:
         return sum(keyspace.changes for keyspace in self.databases)
 
     # Writing
 
+    def aux(self) -> dict[bytes, bytes]:
+        """What a snapshot of now says of itself."""
+        aux = snapshot.aux(self.redis_version, int(time.time()), memory.resident())
+        return aux | self.whereabouts()
+
     def blocks(self) -> Iterator[bytes]:
         """The snapshot of what is there now, in blocks."""
-        aux = snapshot.aux(self.redis_version, int(time.time()), memory.resident())
-        pieces = snapshot.pieces(self.databases, self.style, aux)
+        pieces = snapshot.pieces(self.databases, self.style, self.aux())
         return rdb.sealed(pieces, self.config.rdbchecksum)
 
     def save(self) -> bool:
         """Write a snapshot now; False where that fails, for a reason that is logged."""
         started = time.monotonic()
-        changes = self._all_changes()
+        changes = self.all_changes()
         try:
             size = write_whole(self.path, self.blocks())
         except OSError as error:
             logs.warning("Cannot save the snapshot", file=self.path, error=error.strerror)
             return False
-        self.saved_s = int(time.time())
-        self.saved_changes = changes
-        self.saves += 1
+        self.saved(changes)
         seconds = f"{time.monotonic() - started:.3f}"
         logs.notice("DB saved on disk", file=self.path, bytes=size, seconds=seconds)
         return True
+
+    def saved(self, changes: int) -> None:
+        """There is a new snapshot, with the changes up to a count of `all_changes`."""
+        self.saved_s = int(time.time())
+        self.saved_changes = changes
+        self.failed = False
 
     # Loading
 
@@ -117,12 +134,12 @@ class SnapshotFile:
         for _ in self.load(merge):
             pass
 
-    def load(self, merge: bool = False) -> Iterator[Progress]:
+    def load(self, merge: bool = False, keep_expired: bool = False) -> Iterator[Progress]:
         """Load the snapshot, if there is one, a part with each step.  CannotLoad."""
         path = self.path
         try:
             with open(path, "rb") as file:
-                yield from self._load(file, merge)
+                yield from self._load(file, merge, keep_expired)
         except FileNotFoundError:
             return
         except rdb.BadRdb as error:
@@ -133,7 +150,7 @@ class SnapshotFile:
         except OSError as error:
             raise CannotLoad(f"{path}: {error.strerror}") from None
 
-    def _load(self, file: BinaryIO, merge: bool) -> Iterator[Progress]:
+    def _load(self, file: BinaryIO, merge: bool, keep_expired: bool) -> Iterator[Progress]:
         config, started = self.config, time.monotonic()
         told = started
         progress = Progress(os.fstat(file.fileno()).st_size)
@@ -141,6 +158,7 @@ class SnapshotFile:
             self.databases,
             time.time_ns() // 1_000_000,
             merge=merge,
+            keep_expired=keep_expired,
             checksum=config.rdbchecksum,
             size=progress.total_bytes,
         )
@@ -162,6 +180,7 @@ class SnapshotFile:
                 others=decoder.skipped,
             )
         self.loaded_keys, self.loaded_expired = loader.loaded, loader.expired
+        self.loaded_aux, self.lapsed = decoder.aux, loader.lapsed
         logs.notice(
             "DB loaded from disk",
             file=self.path,

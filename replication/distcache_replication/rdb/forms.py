@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from distcache_replication.rdb import intset, listpack
-from distcache_replication.rdb.primitives import double, int64, length, string
+from distcache_replication.rdb.primitives import (
+    LONGEST_COMPRESSED,
+    double,
+    int64,
+    length,
+    string,
+)
 from distcache_replication.rdb.stream import Stream, write_stream
 from distcache_replication.rdb.values import (
     PACKED,
@@ -36,6 +42,9 @@ NODE_BYTES = (4096, 8192, 16384, 32768, 65536)
 """What list-max-listpack-size -1 to -5 stand for."""
 SAFE = 8192
 """A node is no larger than this where the setting is a number of entries."""
+LONG = 1 << 14
+"""A longer string is written when its turn comes, and not before."""
+BLOCK = 1 << 18
 OVERHEAD = 11
 """A listpack's header and end are shorter, and so is what it needs besides an entry."""
 
@@ -56,7 +65,18 @@ Items: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
 def of_string(value: bytes, style: Style) -> Form:
+    if len(value) > LONG:
+        return Form(TYPE_STRING, _long(value, style.compress))
     return Form(TYPE_STRING, (string(value, style.compress),))
+
+
+def _long(value: bytes, compress: bool) -> Iterator[bytes]:
+    if len(value) <= LONGEST_COMPRESSED:
+        yield string(value, compress)
+        return
+    yield length(len(value))
+    for at in range(0, len(value), BLOCK):
+        yield value[at : at + BLOCK]
 
 
 def of_list(values: Sequence[bytes], limit: int, style: Style) -> Form:
@@ -65,7 +85,10 @@ def of_list(values: Sequence[bytes], limit: int, style: Style) -> Form:
 
 
 def _quicklist(values: Sequence[bytes], limit: int, compress: bool) -> Iterator[bytes]:
-    ends = list(_node_ends(values, limit))
+    ends = []
+    for end in _node_ends(values, limit):
+        ends.append(end)
+        yield b""  # so that who has little time can go on later
     yield length(len(ends))
     start = 0
     for end in ends:

@@ -28,6 +28,8 @@ from distcache_replication.rdb.errors import BadRdb, Short
 INT8, INT16, INT32, LZF = 0xC0, 0xC1, 0xC2, 0xC3
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 SHORTEST_COMPRESSED = 21
+LONGEST_COMPRESSED = 1 << 20
+"""Compressing a longer string would hold up everything else for too long."""
 LONGEST_INTEGER = 11
 FEW = 1 << 20
 """Compressed strings that say they are longer than this are measured first."""
@@ -166,7 +168,7 @@ def string(value: bytes, compress: bool) -> bytes:
             short = _integer(value)
             if short is not None:
                 return short
-    elif compress and size >= SHORTEST_COMPRESSED:
+    elif compress and SHORTEST_COMPRESSED <= size <= LONGEST_COMPRESSED:
         packed = lzf.compress(value, size - 4)
         if packed is not None:
             return b"\xc3%b%b%b" % (length(len(packed)), length(size), packed)

@@ -106,6 +106,7 @@ class Decoder:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         size = len(data)
         pos = begin = 0
+        new = tuple.__new__
         try:
             if not self.version:
                 pos = self._header(data)
@@ -151,6 +152,12 @@ class Decoder:
                         if pos > size:
                             raise Short(pos)
                         value = data[pos - length : pos]
+                    elif length < 128:
+                        length = (length & 0x3F) << 8 | data[pos + 1]
+                        pos += 2 + length
+                        if pos > size:
+                            raise Short(pos)
+                        value = data[pos - length : pos]
                     else:
                         value, pos = read_string(data, pos)
                 else:
@@ -158,7 +165,9 @@ class Decoder:
                     if not value:
                         self.skipped += 1
                         continue
-                yield Record(self._database, key, what, value, deadline, idle, frequency)
+                # What Record(...) does, in half the time.
+                record = (self._database, key, what, value, deadline, idle, frequency)
+                yield new(Record, record)
         except BadRdb as error:
             error.offset = self.offset + begin
             raise

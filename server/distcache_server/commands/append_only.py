@@ -23,5 +23,8 @@ def bgrewriteaof(client: Client, _: Args) -> Any:
         raise NoPersistence
     if persistence.rewriter.running:
         raise RewriteInProgress
+    scheduled = persistence.walking.locked() or persistence.saver.running
     persistence.rewriter.begin()
+    if scheduled:
+        return Status(b"Background append only file rewriting scheduled")
     return Status(b"Background append only file rewriting started")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from distcache_replication.directory import Refused
+
 from distcache_server import digest, logs, snapshot, usage
 from distcache_server.arguments import Args, integer
 from distcache_server.config import permits
@@ -19,6 +21,7 @@ from distcache_server.errors import (
     BadDebugType,
     BadReloadOption,
     DebugNotAllowed,
+    LogReloadFailed,
     NoPersistence,
     NoSuchDatabase,
     NoSuchKey,
@@ -346,9 +349,17 @@ def reload(client: Client, words: Args) -> Any:
 
 
 @action("LOADAOF")
-def load_aof(_: Client, __: Args) -> Any:
-    """Refused, since there is no log on disk."""
-    raise NoPersistence
+def load_aof(client: Client, _: Args) -> Any:
+    """Loads the append-only log again, into empty databases."""
+    persistence = client.engine.persistence
+    if persistence is None or not persistence.complete:
+        raise NoPersistence
+    try:
+        persistence.reload()
+    except (Refused, OSError) as error:
+        logs.warning("Cannot load the log", reason=str(error))
+        raise LogReloadFailed from None
+    return OK
 
 
 # The protocol

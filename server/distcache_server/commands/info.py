@@ -168,12 +168,20 @@ def persistence(engine: Engine) -> Lines:
     file, loading, disk = engine.snapshot, engine.loading, engine.persistence
     yield "loading", int(loading is not None)
     yield "async_loading", 0
+    saver = disk.saver if disk is not None else None
+    keys = saver.keys if saver is not None else (0, 0)
+    yield "current_cow_peak", 0
+    yield "current_cow_size", 0
+    yield "current_cow_size_age", 0
+    yield "current_fork_perc", f"{100 * keys[0] / max(keys[1], 1):.2f}"
+    yield "current_save_keys_processed", keys[0]
+    yield "current_save_keys_total", keys[1]
     yield "rdb_changes_since_last_save", file.changes
-    yield "rdb_bgsave_in_progress", 0
+    yield "rdb_bgsave_in_progress", int(disk is not None and disk.saving)
     yield "rdb_last_save_time", file.saved_s
-    yield "rdb_last_bgsave_status", "ok"
-    yield "rdb_last_bgsave_time_sec", -1
-    yield "rdb_current_bgsave_time_sec", -1
+    yield "rdb_last_bgsave_status", "err" if file.failed else "ok"
+    yield "rdb_last_bgsave_time_sec", saver.last_s if saver is not None else -1
+    yield "rdb_current_bgsave_time_sec", saver.seconds if saver is not None else -1
     yield "rdb_saves", file.saves
     yield "rdb_last_cow_size", 0
     yield "rdb_last_load_keys_expired", file.loaded_expired
@@ -193,14 +201,17 @@ def persistence(engine: Engine) -> Lines:
 def append_only(it: Persistence) -> Lines:
     """The log on disk."""
     rewriter, disk = it.rewriter, it.disk
-    yield "aof_rewrite_in_progress", int(rewriter.running)
-    yield "aof_rewrite_scheduled", 0
+    yield "aof_rewrite_in_progress", int(rewriter.walking)
+    yield "aof_rewrite_scheduled", int(rewriter.running and not rewriter.walking)
     yield "aof_last_rewrite_time_sec", rewriter.last_s
     yield "aof_current_rewrite_time_sec", rewriter.seconds
     yield "aof_last_bgrewrite_status", rewriter.status
     yield "aof_rewrites", rewriter.count
+    yield "aof_rewrites_consecutive_failures", rewriter.failures
     yield "aof_last_write_status", "ok" if disk is None or disk.error is None else "err"
     yield "aof_last_cow_size", 0
+    yield "module_fork_in_progress", 0
+    yield "module_fork_last_cow_size", 0
     if disk is not None:
         yield "aof_current_size", it.size
         yield "aof_base_size", it.base_size

@@ -1,11 +1,17 @@
-"""The commands for the snapshot on disk: SAVE and LASTSAVE."""
+"""The commands for the snapshot on disk: SAVE, BGSAVE and LASTSAVE."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import SaveFailed
+from distcache_server.errors import (
+    NoPersistence,
+    RewriteBeforeSave,
+    SaveFailed,
+    SaveInProgress,
+    SyntaxFailure,
+)
 from distcache_server.registry import (
     ADMIN,
     FAST,
@@ -16,7 +22,7 @@ from distcache_server.registry import (
     STALE,
     group,
 )
-from distcache_server.reply import OK
+from distcache_server.reply import OK, Status
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -32,9 +38,36 @@ command = group("server")
 )
 def save(client: Client, _: Args) -> Any:
     """Writes a snapshot to disk; the server does nothing else until it is done."""
+    persistence = client.engine.persistence
+    if persistence is not None and persistence.saving:
+        raise SaveInProgress
+    client.engine.snapshot.saves += 1
     if not client.engine.snapshot.save():
         raise SaveFailed
+    if persistence is not None:
+        persistence.judge()
     return OK
+
+
+@command("BGSAVE [SCHEDULE]", NO_ASYNC_LOADING | ADMIN | NOSCRIPT, since="1.0.0", arity=-1)
+def bgsave(client: Client, words: Args) -> Any:
+    """Writes a snapshot to disk in the background."""
+    engine = client.engine
+    persistence = engine.persistence
+    schedule = len(words) == 2 and words[1].upper() == b"SCHEDULE"
+    if len(words) > 1 and not schedule:
+        raise SyntaxFailure
+    if persistence is None:
+        raise NoPersistence
+    if persistence.saving:
+        raise SaveInProgress
+    if persistence.rewriter.running or engine.in_transaction:
+        if not schedule and not engine.in_transaction:
+            raise RewriteBeforeSave
+        persistence.saver.scheduled = True
+        return Status(b"Background saving scheduled")
+    persistence.saver.begin()
+    return Status(b"Background saving started")
 
 
 @command(

@@ -81,6 +81,8 @@ def flushall(client: Client, words: Args) -> Any:
     note_flush(client, sum(map(len, databases)))
     for keyspace in databases:
         keyspace.clear()
+    if client.engine.persistence is not None:
+        client.engine.persistence.flushed()
     return OK
 
 
@@ -164,15 +166,11 @@ def shutdown(client: Client, words: Args) -> Any:
         raise NoShutdown
     logs.notice("Shutdown requested", client=client.id, address=client.address)
     engine = client.engine
-    # While it loads, what is there is only a part of the snapshot.
-    saved = b"SAVE" not in options or engine.loading is not None or engine.snapshot.save()
-    if not saved and b"FORCE" not in options:
+    save = True if b"SAVE" in options else False if b"NOSAVE" in options else None
+    persistence = engine.persistence
+    if persistence is not None and not persistence.save_at_end(save, b"FORCE" in options):
         raise CannotSave
-    raise Shutdown(
-        save=b"SAVE" in options or None,
-        now=b"NOW" in options,
-        force=b"FORCE" in options,
-    )
+    raise Shutdown(now=b"NOW" in options)
 
 
 @command("MODULE", arity=-2, since="4.0.0", complexity="Depends on subcommand.", help="5.0.0")

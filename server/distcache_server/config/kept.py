@@ -21,18 +21,12 @@ from distcache_server.config.kinds import (
     Section,
     String,
 )
-from distcache_server.config.lists import Flags, Lines, Numbers, SavePoints
+from distcache_server.config.lists import Lines, Numbers
 
 _INT_MIN = -INT_MAX - 1
-_SIGNALS = ("default", "save", "nosave", "now", "force")
 _TITLE = re.compile(
     r"(?:[^{]|\{\{|\{(?:title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 )
-
-
-def _one_of_save_and_nosave(flags: tuple[str, ...]) -> None:
-    if {"save", "nosave"} <= set(flags):
-        raise ConfigError("shutdown options SAVE and NOSAVE can't be used simultaneously")
 
 
 def _title_template(template: str) -> None:
@@ -59,29 +53,18 @@ class Kept(Section):
 class Persistence(Kept):
     """Persistence."""
 
-    save = SavePoints("When snapshots are written.")
     rdb_del_sync_files = Boolean(False, "Delete snapshots that replication left behind.")
     rdb_save_incremental_fsync = Boolean(True, "Flush a snapshot to the disk as it is written.")
-    rdb_key_save_delay = Integer(
-        0, _INT_MIN, INT_MAX, "Microseconds to wait between keys, for tests.", hidden=True
-    )
     key_load_delay = Integer(
         0, _INT_MIN, INT_MAX, "Microseconds to wait while loading, for tests.", hidden=True
     )
     sanitize_dump_payload = Enum(
         "no", ("no", "yes", "clients"), "Check the whole of a serialized value before use."
     )
-    stop_writes_on_bgsave_error = Boolean(True, "Refuse writes after a snapshot failed.")
     aof_timestamp_enabled = Boolean(False, "Put times into the log.")
     aof_rewrite_incremental_fsync = Boolean(True, "Flush a log to the disk as it is rewritten.")
     aof_disable_auto_gc = Boolean(False, "Keep old log files.")
     shutdown_timeout = Integer(10, 0, INT_MAX, "Seconds that a shutdown waits for replicas.")
-    shutdown_on_sigint = Flags(
-        _SIGNALS, "How SIGINT shuts the server down.", valid=_one_of_save_and_nosave
-    )
-    shutdown_on_sigterm = Flags(
-        _SIGNALS, "How SIGTERM shuts the server down.", valid=_one_of_save_and_nosave
-    )
 
 
 class Replicating(Kept):

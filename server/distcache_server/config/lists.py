@@ -261,8 +261,10 @@ class Repeated(Setting[tuple[E, ...]]):
 
     several_words = True
 
-    def __init__(self, summary: str, **options: Unpack[Options]) -> None:
-        super().__init__((), summary, **options)
+    def __init__(
+        self, summary: str, default: tuple[E, ...] = (), **options: Unpack[Options]
+    ) -> None:
+        super().__init__(default, summary, **options)
 
 
 class SavePoint(NamedTuple):

@@ -43,16 +43,20 @@ from distcache_server.config.kinds import (
 from distcache_server.config.lists import (
     Addresses,
     BufferLimits,
+    Flags,
     Globs,
     Lines,
     OutputLimit,
     OutputLimits,
     Percentiles,
     Primary,
+    SavePoint,
+    SavePoints,
 )
 from distcache_server.config.store import Store, declared
 
 _WHO = ("no", "yes", "local")
+_SIGNALS = ("default", "save", "nosave", "now", "force")
 _UNRESTRICTED = (
     {b"on"},
     {b"~*", b"allkeys"},
@@ -66,6 +70,11 @@ _PASSWORD_HASH = re.compile(rb"#[0-9a-f]{64}")
 def _no_users(aclfile: str) -> None:
     if aclfile:
         raise ConfigError("users and rules are not supported, so that an ACL file has no effect")
+
+
+def _one_of_save_and_nosave(flags: tuple[str, ...]) -> None:
+    if {"save", "nosave"} <= set(flags):
+        raise ConfigError("shutdown options SAVE and NOSAVE can't be used simultaneously")
 
 
 def _snapshot_name(name: str) -> None:
@@ -209,8 +218,29 @@ class Security(Section):
 
 
 class Snapshots(Section):
-    """Snapshots: the file that SAVE writes and that is loaded at the start."""
+    """Snapshots: the file that is saved, and loaded at the start."""
 
+    save = SavePoints(
+        "A snapshot is saved so many seconds after the last one, if there were so many changes,"
+        ' and at the end. Each line adds a point; "" drops all.',
+        (SavePoint(3600, 1), SavePoint(300, 100), SavePoint(60, 10_000)),
+    )
+    stop_writes_on_bgsave_error = Boolean(
+        True, "While there are save points, refuse writes after a snapshot could not be saved."
+    )
+    shutdown_on_sigint = Flags(
+        _SIGNALS,
+        "How SIGINT stops the server, in words of SHUTDOWN.",
+        valid=_one_of_save_and_nosave,
+    )
+    shutdown_on_sigterm = Flags(_SIGNALS, "How SIGTERM stops it.", valid=_one_of_save_and_nosave)
+    rdb_key_save_delay = Integer(
+        0,
+        -INT_MAX - 1,
+        INT_MAX,
+        "Microseconds to wait for each key when saving in the background, for tests.",
+        hidden=True,
+    )
     dbfilename = String(
         "dump.rdb",
         "The file of the snapshot, in the working directory.",

@@ -4,9 +4,9 @@ import random
 from time import perf_counter_ns
 
 import pytest
-from distcache_replication.segment import commands
+from distcache_replication.segment import commands, encode
 from distcache_server import digest
-from distcache_server.base import encoded
+from distcache_server.base import commands_for
 from distcache_server.capture import Walk
 from distcache_server.engine import Engine
 from distcache_server.keyspace import Value
@@ -22,9 +22,10 @@ class Copy:
     def __init__(self) -> None:
         self.data: dict[tuple[int, bytes], bytes] = {}
 
-    def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> None:
+    def add(self, index: int, key: bytes, value: Value, deadline: int | None) -> bool:
         assert (index, key) not in self.data
-        self.data[index, key] = encoded(key, value, deadline)
+        self.data[index, key] = b"".join(map(encode, commands_for(key, value, deadline)))
+        return False
 
     def engine(self) -> Engine:
         """Another engine, with the same data."""

@@ -28,13 +28,14 @@ def loaded(path: Path, text: str, *changes: str) -> Config:
 def rewritten(path: Path, text: str, *changes: str) -> str:
     """The file after the changes, without what is written in any case."""
     loaded(path, text, *changes).rewrite()
-    always = (f'dir "{os.path.realpath(".")}"\n', 'save ""\n', PERCENTILES)
+    always = (f'dir "{os.path.realpath(".")}"\n', *SAVE_POINTS, PERCENTILES)
     result = path.read_text()
     for line in always:
         result = result.replace(line, "")
     return result.removesuffix("\n" + SIGNATURE)
 
 
+SAVE_POINTS = ("save 3600 1\n", "save 300 100\n", "save 60 10000\n")
 PERCENTILES = "latency-tracking-info-percentiles 50 99 99.9\n"
 
 
@@ -62,7 +63,7 @@ def test_what_is_new_comes_last(path: Path) -> None:
             "maxmemory-clients 5%",
             'requirepass "a \\"b\\""',
             PERCENTILES.strip(),
-            'save ""',
+            *map(str.strip, SAVE_POINTS),
         ]
     )
 
