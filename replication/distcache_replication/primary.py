@@ -94,6 +94,17 @@ def having(replicas: Iterable[Replica], offset: int) -> int:
     return sum(it.state == ONLINE and it.acknowledged >= offset for it in replicas)
 
 
+def confirming(replicas: Iterable[Replica]) -> int:
+    """How many follow the log and acknowledge it."""
+    return sum(it.state == ONLINE and not it.silent for it in replicas)
+
+
+def confirmed(replicas: Iterable[Replica], number: int) -> int:
+    """Up to where ``number`` replicas have applied the log."""
+    offsets = sorted((it.acknowledged for it in replicas if it.state == ONLINE), reverse=True)
+    return offsets[number - 1] if len(offsets) >= number else 0
+
+
 def well(replicas: Iterable[Replica], now_s: float, most_s: int) -> int:
     """How many are online and were heard of lately."""
     return sum(it.state == ONLINE and it.lag_s(now_s) <= most_s for it in replicas)

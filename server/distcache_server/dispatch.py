@@ -39,6 +39,7 @@ from distcache_server.registry import (
 )
 from distcache_server.reply import QUEUED, Push, Replies, Wire
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
+from distcache_server.unconfirmed import marking
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -255,7 +256,10 @@ def build(engine: Engine) -> dict[str, Table]:
                     entry.handler = refuse_in_multi
                 entry.counts, entry.run = False, None
             else:
-                entry = Entry(command, around(handler) if around else handler, stats)
+                handler = around(handler) if around else handler
+                if engine.confirm is not None and command.bits & LOGS:
+                    handler = marking(handler)
+                entry = Entry(command, handler, stats)
                 if waits or around or not averaged:
                     entry.run = None
                 else:
@@ -288,6 +292,8 @@ RELAYED = int(Flag.MAY_REPLICATE)
 INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
 UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
 USES_KEYS = int(MAY_WRITE | Flag.READONLY)
+LOGS = int(MAY_WRITE | Flag.INSTANT)
+"""What may write to the log: EXEC among them."""
 QUICK, WAITS = int(Flag.FAST), int(Flag.BLOCKING)
 
 

@@ -112,7 +112,11 @@ class Engine:
         self.relaying = False
         """What is published reaches replicas, too."""
         self.barrier: Callable[[Connection, bytes], bool] | None = None
-        """Asked before replies are sent: False keeps them until what they say is on disk."""
+        """Asked before replies are sent: False keeps them until what they say is safe."""
+        self.on_disk: Callable[[Connection, bytes], bool] | None = None
+        """The barrier of the disk ..."""
+        self.confirm: Callable[[Connection, bytes], bool] | None = None
+        """... and that of replicas, which bytes pass after it (synchronous-replicas)."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
 
@@ -288,6 +292,15 @@ class Engine:
             del self.untouching[client]
         if len(self.untouching) <= 1:
             self.rebuild()
+
+    def arrange_barrier(self) -> None:
+        """Put one barrier before replies where there are two."""
+        on_disk, confirm = self.on_disk, self.confirm
+        self.barrier = on_disk or confirm
+        if on_disk is not None and confirm is not None:
+            self.barrier = lambda connection, data: (
+                on_disk(connection, data) and confirm(connection, data)
+            )
 
     def forget(self, client: Client) -> None:
         """A client is gone: it waits for nothing, watches nothing, listens to nothing."""

@@ -397,6 +397,12 @@ class TooFewReplicas(CommandError):
     text = b"NOREPLICAS Not enough good replicas to write."
 
 
+class NotConfirmed(CommandError):
+    """Of ours: the write is done, and may be lost if another server becomes the primary."""
+
+    text = b"UNCONFIRMED The write was applied, but %d replicas did not confirm it in time."
+
+
 class PrimaryDown(CommandError):
     text = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 

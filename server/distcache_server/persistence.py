@@ -152,7 +152,8 @@ class Persistence:
         self.disk = disk
         disk.attach()
         self.journal.attach()
-        self.engine.barrier = self.barrier
+        self.engine.on_disk = self.barrier
+        self.engine.arrange_barrier()
         return disk
 
     def switch(self, file: File, descriptor: int) -> Disk:
@@ -177,7 +178,8 @@ class Persistence:
         self.complete = False
         if disk is None:
             return
-        self.engine.barrier = None
+        self.engine.on_disk = None
+        self.engine.arrange_barrier()
         self.archive.clear()
         self.journal.detach()
         try:
@@ -310,7 +312,9 @@ class Persistence:
             self._send(connection, data)
 
     def _send(self, connection: Connection, data: bytes) -> None:
-        connection.write(data, durable=True)
+        confirm = self.engine.confirm
+        if confirm is None or confirm(connection, data):
+            connection.write(data, durable=True)
         if connection.closing and not connection.parked:
             connection.close()
 

@@ -28,6 +28,8 @@ from distcache_replication.primary import (
     WAITING,
     Replica,
     can_go_on,
+    confirmed,
+    confirming,
     having,
     well,
 )
@@ -36,6 +38,7 @@ from distcache_replication.segment import encode
 
 from distcache_server import logs, memory, snapshot
 from distcache_server.capture import Walk
+from distcache_server.confirming import Confirming
 from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 from distcache_server.reply import NOTHING, Wire
@@ -77,6 +80,7 @@ class Replicas:
         self._pinged_s = monotonic()
         self._waiting: dict[Client, tuple[Wait, int, int]] = {}
         """Clients in WAIT, the offset that they wait for, and how many replicas are to have it."""
+        self.confirming = Confirming(engine, self.loop, self._ask_soon)
         self._asking = False
         """An acknowledgement is about to be asked for."""
         self._job: asyncio.Task[None] | None = None
@@ -84,6 +88,8 @@ class Replicas:
         """When the next snapshot is to begin."""
         for name in ("min-replicas-to-write", "min-replicas-max-lag"):
             engine.config.on_change(self.count, name)
+        engine.config.on_change(self._synchronize, "synchronous-replicas")
+        self.confirming.configure()
 
     # What replicas say
 
@@ -163,6 +169,8 @@ class Replicas:
         if it.state == LOADING:
             self._go_online(it)
         self.count()
+        if self.engine.confirm is not None:
+            self._confirm()
         if self._waiting:
             self._serve_waiting()
 
@@ -198,11 +206,25 @@ class Replicas:
         engine, config = self.engine, self.engine.config
         self.good = well(self.clients.values(), monotonic(), config.min_replicas_max_lag)
         wanted = config.min_replicas_to_write if config.min_replicas_max_lag else 0
-        lonely = not engine.follows and self.good < wanted
+        lonely = not engine.follows and (
+            self.good < wanted or confirming(self.clients.values()) < config.synchronous_replicas
+        )
         relaying = bool(self.clients) and not engine.follows
         if lonely != engine.lonely or relaying != engine.relaying:
             engine.lonely, engine.relaying = lonely, relaying
             engine.rebuild()
+
+    def _synchronize(self) -> None:
+        """synchronous-replicas was changed."""
+        self.confirming.configure()
+        self.count()
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """Send the replies that enough replicas have confirmed."""
+        number = self.engine.config.synchronous_replicas
+        if number:
+            self.confirming.confirm(confirmed(self.clients.values(), number))
 
     def having(self, offset: int) -> int:
         """How many have applied the log up to ``offset``."""
@@ -211,6 +233,10 @@ class Replicas:
     def wait(self, client: Client, wait: Wait, offset: int, number: int) -> None:
         """Answer the client when so many replicas have the log up to ``offset``."""
         self._waiting[client] = wait, offset, number
+        self._ask_soon()
+
+    def _ask_soon(self) -> None:
+        """Have all replicas say how far they are, once for all that is done meanwhile."""
         if not self._asking and self.clients:
             self._asking = True
             self.loop.call_soon(self._ask_all)
@@ -256,6 +282,7 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
+        self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:
         try:
@@ -471,7 +498,6 @@ class Replicas:
         it.state = SERVED if it.only_snapshot else state
         if it.state == ONLINE:
             self._go_online(it)
-            self.count()
 
     def promoted(self) -> None:
         """The log is ours now: it is kept for those who followed it."""
@@ -489,6 +515,7 @@ class Replicas:
             it.state == ONLINE and it.offset < self.log.end for it in self.clients.values()
         ):
             await asyncio.sleep(0.01)
+        self.confirming.give_up()
 
 
 def _nameless(folder: str) -> IO[bytes]:

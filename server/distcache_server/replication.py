@@ -81,6 +81,7 @@ class Replication:
         self.persistence.journal.mute(True)
         for client in engine.clients.values():
             client.logged = 0
+        self.replicas.confirming.give_up()
         self._rules_changed()
 
     def promote(self) -> bool:

@@ -272,6 +272,12 @@ def replication(engine: Engine) -> Lines:
     yield "connected_slaves", len(replicas)
     if it is not None and config.min_replicas_to_write and config.min_replicas_max_lag:
         yield "min_slaves_good_slaves", it.replicas.good
+    if it is not None and config.synchronous_replicas:
+        confirming = it.replicas.confirming
+        yield "synchronous_replicas", config.synchronous_replicas
+        yield "synchronous_offset", confirming.offset
+        yield "synchronous_replies_held", len(confirming.held)
+        yield "synchronous_replies_late", confirming.late
     now_s = time.monotonic()
     for number, (client, each) in enumerate(replicas.items()):
         if it is None or each.state not in SHOWN:

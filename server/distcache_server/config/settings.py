@@ -304,6 +304,18 @@ class Replication(Section):
         "Seconds after which a silent replica does not count.",
         alias="min-slaves-max-lag",
     )
+    synchronous_replicas = Integer(
+        0, 0, INT_MAX, "Hold the reply to a write until so many replicas have it; 0 waits for none."
+    )
+    synchronous_replicas_timeout = Integer(
+        5000, 0, INT_MAX, "Milliseconds that such a reply is held; 0 for as long as it takes."
+    )
+    synchronous_replicas_on_timeout = Enum(
+        "error",
+        ("error", "close", "reply"),
+        "What becomes of a reply then. error: UNCONFIRMED in its place, which says that the write"
+        " was applied; close: the connection is closed; reply: it is sent.",
+    )
     repl_timeout = Integer(60, 1, INT_MAX, "Seconds of silence after which a link is dropped.")
     repl_ping_replica_period = Integer(
         10, 1, INT_MAX, "Seconds between pings to replicas.", alias="repl-ping-slave-period"
