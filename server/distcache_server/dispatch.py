@@ -236,6 +236,7 @@ def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     queueing = within_memory(engine, queue) if engine.evictor.active else queue
     rows = _rows(engine)
+    engine.refusal = _refusal(engine)
     loading = engine.loading is not None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
@@ -297,10 +298,19 @@ LOGS = int(MAY_WRITE | Flag.INSTANT)
 QUICK, WAITS = int(Flag.FAST), int(Flag.BLOCKING)
 
 
+def _refusal(engine: Engine) -> Handler | None:
+    """What answers all writes, where nothing else does."""
+    if engine.read_only:
+        return refuse_read_only
+    if engine.lonely:
+        return refuse_lonely
+    return refuse_broken if engine.broken is not None else None
+
+
 def _rows(engine: Engine) -> list[_Row]:
     """Each command with what runs it where nothing speaks against it."""
     pausing, writes_only = engine.pause.until_ms > 0, engine.pause.writes_only
-    rows = []
+    refusal, rows = _refusal(engine), []
     for command in every_command():
         handler, bits = command.handler, command.bits
         if bits & WRITES or (bits & READS and bits & RELAYED):
@@ -316,12 +326,10 @@ def _rows(engine: Engine) -> list[_Row]:
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
-        if engine.broken is not None and (bits & WRITES or command.name == "ping"):
+        if refusal is not None and bits & WRITES:
+            handler, waits = refusal, True
+        elif engine.broken is not None and command.name == "ping":
             handler, waits = refuse_broken, True
-        if engine.lonely and bits & WRITES:
-            handler, waits = refuse_lonely, True
-        if engine.read_only and bits & WRITES:
-            handler, waits = refuse_read_only, True
         if engine.stale and not bits & SERVES_STALE:
             handler, waits = refuse_stale, True
         stats = engine.stats.get(command.name)

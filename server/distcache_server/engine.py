@@ -19,7 +19,7 @@ from distcache_server.latency import Latency
 from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
-from distcache_server.registry import Command, Flag
+from distcache_server.registry import Command, Flag, Handler
 from distcache_server.snapshot_file import Progress, SnapshotFile
 from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
@@ -119,6 +119,8 @@ class Engine:
         """... and that of replicas, which bytes pass after it (synchronous-replicas)."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
+        self.refusal: Handler | None = None
+        """What answers writes where all are refused."""
 
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""

@@ -12,6 +12,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from time import monotonic, perf_counter_ns
 from typing import IO, TYPE_CHECKING
@@ -83,6 +84,10 @@ class Replicas:
         self.confirming = Confirming(engine, self.loop, self._ask_soon)
         self._asking = False
         """An acknowledgement is about to be asked for."""
+        self.quiet = False
+        """Nothing is asked of replicas, so that the log stands still."""
+        self.acknowledged: Callable[[], None] | None = None
+        """Told of acknowledgements."""
         self._job: asyncio.Task[None] | None = None
         self._due_s: float | None = None
         """When the next snapshot is to begin."""
@@ -171,6 +176,8 @@ class Replicas:
         self.count()
         if self.engine.confirm is not None:
             self._confirm()
+        if self.acknowledged is not None:
+            self.acknowledged()
         if self._waiting:
             self._serve_waiting()
 
@@ -239,11 +246,12 @@ class Replicas:
         """Have all replicas say how far they are, once for all that is done meanwhile."""
         if not self._asking and self.clients:
             self._asking = True
-            self.loop.call_soon(self._ask_all)
+            self.loop.call_soon(self.ask_now)
 
-    def _ask_all(self) -> None:
+    def ask_now(self) -> None:
+        """Have all replicas say how far they are."""
         self._asking = False
-        if self.clients and not self.engine.follows:
+        if self.clients and not self.engine.follows and not self.quiet:
             self.log.append(GETACK)
 
     def _serve_waiting(self) -> None:
@@ -312,7 +320,7 @@ class Replicas:
             self._check(client, it, now_s)
         if now_s - self._pinged_s >= config.repl_ping_replica_period:
             self._pinged_s = now_s
-            if not self.engine.follows:
+            if not self.engine.follows and not self.quiet:
                 log.append(PING)
         if self._due_s is not None and now_s >= self._due_s:
             self._begin()

@@ -11,6 +11,7 @@ from distcache_replication.history import new_id
 
 from distcache_server import logs
 from distcache_server.errors import InstanceChanged
+from distcache_server.failing_over import FailingOver
 from distcache_server.journal import UNKNOWN
 from distcache_server.link import Link, Session
 from distcache_server.replay import Replay
@@ -32,6 +33,7 @@ class Replication:
         self.persistence = persistence
         self.loop = persistence.loop
         self.replicas = Replicas(engine, persistence)
+        self.failing_over = FailingOver(self)
         self.link: Link | None = None
         self.replay = Replay(engine)
         """Applies the log of a primary; knows which database it has selected."""
@@ -55,8 +57,11 @@ class Replication:
 
     # Roles
 
-    def follow(self, host: str, port: int) -> bool:
-        """Be a replica of that server; False where we are already."""
+    def follow(self, host: str, port: int, failover: bool = False) -> bool:
+        """Be a replica of that server; False where we are already.
+
+        With ``failover`` it is one of ours, and is asked to be the primary.
+        """
         link = self.link
         if link is not None and (link.host, link.port) == (host, port):
             return False
@@ -69,7 +74,7 @@ class Replication:
             # A primary that nobody followed has a log only if the disk has it.
             self.has_history = self.persistence.journal.active
             self._become_replica()
-        self.link = Link(self, host, port)
+        self.link = Link(self, host, port, failover)
         return True
 
     def _become_replica(self) -> None:

@@ -288,7 +288,7 @@ def replication(engine: Engine) -> Lines:
             f"slave{number}",
             f"ip={host},port={port},state={SHOWN[each.state]},offset={each.acknowledged},lag={lag}",
         )
-    yield "master_failover_state", "no-failover"
+    yield "master_failover_state", it.failing_over.state if it is not None else "no-failover"
     yield "master_replid", history.id
     yield "master_replid2", history.second
     log = persistence.log if persistence is not None else None
