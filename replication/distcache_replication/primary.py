@@ -38,7 +38,7 @@ class Replica:
         """It was sent the log up to here."""
         self.acknowledged = 0
         """It has applied the log up to here ..."""
-        self.flushed = 0
+        self.flushed = -1
         """... and has it on its disk up to here."""
         self.heard_s = 0.0
         self.since_s = 0.0
@@ -92,6 +92,11 @@ class Replica:
 def having(replicas: Iterable[Replica], offset: int) -> int:
     """How many have applied the log up to ``offset``."""
     return sum(it.state == ONLINE and it.acknowledged >= offset for it in replicas)
+
+
+def keeping(replicas: Iterable[Replica], offset: int) -> int:
+    """How many have the log on their disks up to ``offset``."""
+    return sum(it.state == ONLINE and it.flushed >= offset for it in replicas)
 
 
 def confirming(replicas: Iterable[Replica]) -> int:

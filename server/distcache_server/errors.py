@@ -403,6 +403,17 @@ class NotConfirmed(CommandError):
     text = b"UNCONFIRMED The write was applied, but %d replicas did not confirm it in time."
 
 
+class AppendOnlyOff(CommandError):
+    text = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+
+
+class NotOnReplicaEither(CommandError):
+    text = (
+        b"ERR WAITAOF cannot be used with replica instances. Please also note that writes to"
+        b" replicas are just local and are not propagated."
+    )
+
+
 class PrimaryDown(CommandError):
     text = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 

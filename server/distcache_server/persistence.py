@@ -78,6 +78,8 @@ class Persistence:
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
         self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
+        self.told: Callable[[], None] = _nobody
+        """Told when the disk has more, or is used no more."""
         self._commit_due = False
         self._flushed_s = 0.0
         self._tried_s = 0.0
@@ -192,6 +194,7 @@ class Persistence:
             # What is written from now on is in no log.
             self.history.reset()
             self.log.restart(self.log.end)
+        self.told()
 
     async def stop(self) -> None:
         """Leave everything on disk."""
@@ -277,6 +280,7 @@ class Persistence:
         if disk.error is None:
             self._refuse_writes(None)
             self._release(disk.acknowledged)
+            self.told()
             return
         if disk.error.errno == ENOSPC:
             self.keeper.make_room()
@@ -388,3 +392,6 @@ class Persistence:
     async def off_reading(self, work: Callable[[], T]) -> T:
         """`off`, for who reads and checks the log: no write waits for it."""
         return await self.loop.run_in_executor(self._readers, work)
+
+def _nobody() -> None:
+    """There is nobody to tell."""

@@ -31,7 +31,6 @@ from distcache_replication.primary import (
     can_go_on,
     confirmed,
     confirming,
-    having,
     well,
 )
 from distcache_replication.reader import Reader
@@ -44,9 +43,9 @@ from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 from distcache_server.reply import NOTHING, Wire
 from distcache_server.rewriting import SnapshotBase, write_all
+from distcache_server.waits import Waits
 
 if TYPE_CHECKING:
-    from distcache_server.blocking import Wait
     from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.persistence import Persistence
@@ -79,9 +78,9 @@ class Replicas:
         self._left_s = 0.0
         """When the last replica left."""
         self._pinged_s = monotonic()
-        self._waiting: dict[Client, tuple[Wait, int, int]] = {}
-        """Clients in WAIT, the offset that they wait for, and how many replicas are to have it."""
-        self.confirming = Confirming(engine, self.loop, self._ask_soon)
+        self.waits = Waits(self)
+        persistence.told = self.waits.serve
+        self.confirming = Confirming(engine, self.loop, self.ask_soon)
         self._asking = False
         """An acknowledgement is about to be asked for."""
         self.quiet = False
@@ -178,12 +177,11 @@ class Replicas:
             self._confirm()
         if self.acknowledged is not None:
             self.acknowledged()
-        if self._waiting:
-            self._serve_waiting()
+        self.waits.serve()
 
     def forget(self, client: Client) -> None:
         """A client is gone."""
-        self._waiting.pop(client, None)
+        self.waits.forget(client)
         it, client.replica = client.replica, None
         if it is None:
             return
@@ -233,16 +231,7 @@ class Replicas:
         if number:
             self.confirming.confirm(confirmed(self.clients.values(), number))
 
-    def having(self, offset: int) -> int:
-        """How many have applied the log up to ``offset``."""
-        return having(self.clients.values(), offset)
-
-    def wait(self, client: Client, wait: Wait, offset: int, number: int) -> None:
-        """Answer the client when so many replicas have the log up to ``offset``."""
-        self._waiting[client] = wait, offset, number
-        self._ask_soon()
-
-    def _ask_soon(self) -> None:
+    def ask_soon(self) -> None:
         """Have all replicas say how far they are, once for all that is done meanwhile."""
         if not self._asking and self.clients:
             self._asking = True
@@ -253,16 +242,6 @@ class Replicas:
         self._asking = False
         if self.clients and not self.engine.follows and not self.quiet:
             self.log.append(GETACK)
-
-    def _serve_waiting(self) -> None:
-        for client, (wait, offset, number) in list(self._waiting.items()):
-            count = self.having(offset)
-            wait.timed_out = count
-            if client.blocked is not wait:
-                del self._waiting[client]
-            elif count >= number:
-                del self._waiting[client]
-                self.engine.blocking.answer(client, count)
 
     # The log
 
