@@ -21,6 +21,7 @@ from distcache_server.errors import ShuttingDown
 from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 from distcache_server.listeners import Listener, Place
+from distcache_server.migrating import Migrations
 from distcache_server.persistence import Persistence
 from distcache_server.replication import Replication
 from distcache_server.snapshot_file import CannotLoad
@@ -56,6 +57,7 @@ class Server:
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
+        self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
         self.unix_place = Place(self._serve_unix)
@@ -219,6 +221,7 @@ class Server:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
+        await self.migrations.stop()
         await self.replication.stop()
         clients = list(self.engine.clients.values())
         for client in clients:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from distcache_replication.history import History
 
 from distcache_server.arguments import Args, Columns
-from distcache_server.blocking import Blocking, Cancel
+from distcache_server.blocking import Blocking, Cancel, Wait
 from distcache_server.config import Config
 from distcache_server.groups import Groups
 from distcache_server.keyspace import Keyspace, Limits
@@ -25,6 +25,7 @@ from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
@@ -100,6 +101,10 @@ class Engine:
         """What is kept on disk; None for an engine without a server around it."""
         self.replication: Replication | None = None
         """The part in replication; None for an engine without a server around it."""
+        self.targets: Sized = ()
+        """Connections to other servers that are kept for MIGRATE."""
+        self.migrate: Callable[[Client, Wait, Order], None] | None = None
+        """Moves keys to another server while the client waits."""
         self.follows = False
         """It is a replica."""
         self.read_only = False

@@ -414,6 +414,27 @@ class NotOnReplicaEither(CommandError):
     )
 
 
+class CutOff(CommandError):
+    text = b"IOERR error or timeout %b to target instance"
+
+
+class CannotReach(CommandError):
+    text = b"IOERR error or timeout connecting to the client"
+
+
+class TargetError(CommandError):
+    text = b"ERR Target instance replied with error: %b"
+
+
+class KeysChanged(CommandError):
+    """Of ours: in Redis nobody else is served while keys are on their way."""
+
+    text = (
+        b"ERR Keys were changed after they had been sent to the target instance, and stay here:"
+        b" MIGRATE them again with REPLACE"
+    )
+
+
 class PrimaryDown(CommandError):
     text = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 

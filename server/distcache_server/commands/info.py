@@ -245,7 +245,7 @@ def stats(engine: Engine) -> Lines:
     yield "pubsubshard_channels", len(pubsub.shard_channels)
     yield "latest_fork_usec", 0
     yield "total_forks", 0
-    yield "migrate_cached_sockets", 0
+    yield "migrate_cached_sockets", len(engine.targets)
     yield "slave_expires_tracked_keys", 0
     yield "tracking_total_keys", 0
     yield "tracking_total_items", 0
