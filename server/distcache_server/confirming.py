@@ -14,6 +14,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+from distcache_replication.log import Log
+
 from distcache_server import logs
 from distcache_server.errors import NotConfirmed
 from distcache_server.unconfirmed import Unconfirmed, replaced
@@ -37,10 +39,15 @@ class Confirming:
     """The replies that wait for replicas."""
 
     def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, ask: Callable[[], None]
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        log: Log,
+        ask: Callable[[], None],
     ) -> None:
         self.engine = engine
         self.loop = loop
+        self._log = log
         self.ask = ask
         """Has replicas say how far they are."""
         self.offset = 0
@@ -62,6 +69,7 @@ class Confirming:
         engine = self.engine
         if not self.number:
             self._release(None)
+        self._log.confirm(self.offset if self.number else None)
         if (engine.confirm is not None) != bool(self.number):
             engine.confirm = self.may_go if self.number else None
             engine.arrange_barrier()
@@ -87,6 +95,7 @@ class Confirming:
         """Enough replicas have the log up to here."""
         if offset > self.offset:
             self.offset = offset
+            self._log.confirm(offset)
             self._release(offset)
 
     def _release(self, offset: int | None) -> None:
@@ -140,3 +149,4 @@ class Confirming:
         for it in held:
             self._fail(it)
         self.offset = 0
+        self._log.confirm(0 if self.number else None)

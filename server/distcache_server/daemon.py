@@ -53,6 +53,7 @@ class Server:
         self.engine = Engine(self.config, self._call_later)
         dispatch.install(self.engine)
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
+        self.engine.stop = self._shutdown
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
@@ -302,7 +303,13 @@ async def _serve(config: Config) -> int:
             logs.warning("Told twice: exiting without waiting for clients")
             os._exit(1)
         logs.warning("Received a signal: shutting down", signal=signal.Signals(number).name)
-        server.stopped.set()
+        stopping = server.replication.stopping
+        if stopping.waiting:
+            stopping.finish()
+        elif stopping.must_wait():
+            stopping.begin(server.stopped.set)
+        else:
+            server.stopped.set()
 
     server.engine.evictor.process_size = memory.resident
     loop = asyncio.get_running_loop()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
     from distcache_server.replication import Replication
+    from distcache_server.stopping import Stopping
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -105,6 +106,10 @@ class Engine:
         """Connections to other servers that are kept for MIGRATE."""
         self.migrate: Callable[[Client, Wait, Order], None] | None = None
         """Moves keys to another server while the client waits."""
+        self.stopping: Stopping | None = None
+        """Waits for replicas before the server stops."""
+        self.stop: Callable[[Shutdown], None] | None = None
+        """Stops the server around it."""
         self.follows = False
         """It is a replica."""
         self.read_only = False
@@ -225,6 +230,7 @@ class Engine:
             (memory, ("maxmemory", "maxmemory-policy")),
             (groups, ("key-groups",)),
             (password, ("requirepass",)),
+            (self.freeze, ("replica-ignore-maxmemory",)),
         ):
             apply()
             config.on_change(apply, *names)
@@ -263,8 +269,10 @@ class Engine:
 
         Nor does one on a replica, before its primary says so.
         """
+        paused = self.pause.until_ms > 0
+        self.evictor.idle = paused or (self.follows and self.config.replica_ignore_maxmemory)
         for keyspace in self.databases:
-            keyspace.frozen = self.pause.until_ms > 0 or self.follows
+            keyspace.frozen = paused or self.follows
 
     def note_slow(self, client: Client, command: Command, words: Args, elapsed_ns: int) -> None:
         """A command took longer than ``notable_ns``: slow log and latency."""

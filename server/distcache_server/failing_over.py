@@ -61,7 +61,7 @@ class FailingOver:
         # What replicas are asked now moves the log; from then on it has to stand still.
         replicas.ask_now()
         replicas.quiet = True
-        replicas.acknowledged = self.look_soon
+        replicas.acknowledged.append(self.look_soon)
         if timeout_ms:
             self._timer = replication.loop.call_later(timeout_ms / 1000, self._time_up)
         self.look_soon()
@@ -124,8 +124,10 @@ class FailingOver:
         self._clear()
 
     def _stop_waiting(self) -> None:
-        self.replication.replicas.acknowledged = None
-        self.replication.replicas.quiet = False
+        replicas = self.replication.replicas
+        if self.look_soon in replicas.acknowledged:
+            replicas.acknowledged.remove(self.look_soon)
+        replicas.quiet = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

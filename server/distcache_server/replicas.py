@@ -80,13 +80,13 @@ class Replicas:
         self._pinged_s = monotonic()
         self.waits = Waits(self)
         persistence.told = self.waits.serve
-        self.confirming = Confirming(engine, self.loop, self.ask_soon)
+        self.confirming = Confirming(engine, self.loop, self.log, self.ask_soon)
         self._asking = False
         """An acknowledgement is about to be asked for."""
         self.quiet = False
         """Nothing is asked of replicas, so that the log stands still."""
-        self.acknowledged: Callable[[], None] | None = None
-        """Told of acknowledgements."""
+        self.acknowledged: list[Callable[[], None]] = []
+        """Told of acknowledgements, and of replicas that leave."""
         self._job: asyncio.Task[None] | None = None
         self._due_s: float | None = None
         """When the next snapshot is to begin."""
@@ -175,9 +175,12 @@ class Replicas:
         self.count()
         if self.engine.confirm is not None:
             self._confirm()
-        if self.acknowledged is not None:
-            self.acknowledged()
+        self._tell()
         self.waits.serve()
+
+    def _tell(self) -> None:
+        for tell in list(self.acknowledged):
+            tell()
 
     def forget(self, client: Client) -> None:
         """A client is gone."""
@@ -197,6 +200,7 @@ class Replicas:
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
             self.count()
+            self._tell()
 
     def disconnect(self) -> None:
         """Let all replicas come again: the history has changed."""

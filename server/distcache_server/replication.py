@@ -16,6 +16,7 @@ from distcache_server.journal import UNKNOWN
 from distcache_server.link import Link, Session
 from distcache_server.replay import Replay
 from distcache_server.replicas import Replicas
+from distcache_server.stopping import Stopping
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
@@ -34,6 +35,7 @@ class Replication:
         self.loop = persistence.loop
         self.replicas = Replicas(engine, persistence)
         self.failing_over = FailingOver(self)
+        self.stopping = Stopping(self.replicas)
         self.link: Link | None = None
         self.replay = Replay(engine)
         """Applies the log of a primary; knows which database it has selected."""

@@ -95,7 +95,7 @@ def secret_words(words: Args) -> list[int]:
 
 
 @command(
-    'MIGRATE host port <key | ""> destination-db timeout [COPY] [REPLACE]'
+    "MIGRATE host port key destination-db timeout [COPY] [REPLACE]"
     " [AUTH password | AUTH2 username password] [KEYS key [key ...]]",
     WRITE | MOVABLEKEYS,
     keys=(
@@ -110,7 +110,7 @@ def secret_words(words: Args) -> list[int]:
     secrets=secret_words,
 )
 def migrate(client: Client, words: Args) -> Any:
-    """Moves keys to another server."""
+    """Moves a key to another server; or, where the key is empty, those behind KEYS."""
     options = _Options(words)
     timeout_ms, database = integer(words[5]), integer(words[4])
     engine, keyspace = client.engine, client.keyspace

@@ -284,6 +284,9 @@ class Replication(Section):
         True, "Answer while the primary is away.", alias="slave-serve-stale-data"
     )
     replica_read_only = Boolean(True, "Refuse writes on a replica.", alias="slave-read-only")
+    replica_ignore_maxmemory = Boolean(
+        True, "Leave it to the primary to keep to maxmemory.", alias="slave-ignore-maxmemory"
+    )
     replica_priority = Integer(
         100, 0, INT_MAX, "Sentinel promotes the lowest first, and 0 never.", alias="slave-priority"
     )
@@ -348,6 +351,9 @@ class Replication(Section):
     repl_diskless_sync = Boolean(True, "Send snapshots without writing them to disk.")
     repl_diskless_sync_delay = Integer(5, 0, INT_MAX, "Seconds to wait for more replicas.")
     repl_diskless_sync_max_replicas = Integer(0, 0, INT_MAX, "Wait no longer with this many.")
+    shutdown_timeout = Integer(
+        10, 0, INT_MAX, "Seconds that a shutdown waits for replicas that lack something."
+    )
     bind_source_addr = String("", "The address to connect from.", optional=True)
 
 
