@@ -393,5 +393,6 @@ class Persistence:
         """`off`, for who reads and checks the log: no write waits for it."""
         return await self.loop.run_in_executor(self._readers, work)
 
+
 def _nobody() -> None:
     """There is nobody to tell."""
