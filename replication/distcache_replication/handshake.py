@@ -33,6 +33,8 @@ class Introduction(NamedTuple):
     history: bytes = UNKNOWN
     offset: int = 0
     """It has the log of that history up to here."""
+    failover: bool = False
+    """Whom it talks to is to be the primary."""
 
 
 class Resync(NamedTuple):
@@ -58,7 +60,8 @@ def handshake(us: Introduction) -> Generator[Words, bytes, Resync]:
         yield [b"REPLCONF", b"ip-address", us.address]
     yield [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]
     known = us.history != UNKNOWN
-    reply = yield [b"PSYNC", us.history, b"%d" % (us.offset + 1 if known else -1)]
+    words = [b"PSYNC", us.history, b"%d" % (us.offset + 1 if known else -1)]
+    reply = yield [*words, b"FAILOVER"] if us.failover else words
     match reply.split():
         case [b"+FULLRESYNC", history, offset] if HISTORY.fullmatch(history):
             if OFFSET.fullmatch(offset):

@@ -34,6 +34,7 @@ class Log:
         "_tail",
         "_tail_start",
         "_waiting",
+        "confirmed",
         "durable",
         "end",
         "holders",
@@ -46,6 +47,8 @@ class Log:
         self.start = self.end = offset
         self.durable: int | None = None
         """Up to where the disk has it for good; None while there is no disk."""
+        self.confirmed: int | None = None
+        """Up to where enough replicas have it; None where none is waited for."""
         self.holders: list[Follower] = []
         """Nothing is trimmed that one of these has not taken."""
         self._blocks: list[bytes] = []
@@ -71,8 +74,9 @@ class Log:
 
     @property
     def frontier(self) -> int:
-        """Up to where nothing can be lost any more, as far as the disk is concerned."""
-        return self.end if self.durable is None else self.durable
+        """Up to where nothing can be lost any more, as far as disk and replicas are concerned."""
+        end = self.end if self.durable is None else self.durable
+        return end if self.confirmed is None else min(end, self.confirmed)
 
     def advance(self, durable: int) -> None:
         """The disk has everything up to here for good."""
@@ -80,6 +84,12 @@ class Log:
             self.durable = durable
             if self._waiting:
                 self._wake()
+
+    def confirm(self, offset: int | None) -> None:
+        """Replicas have everything up to here; None: nobody waits for them."""
+        self.confirmed = offset
+        if self._waiting:
+            self._wake()
 
     def slice(self, offset: int, most: int | None = None) -> bytes:
         """The bytes from ``offset`` on, up to ``most`` of them; raises Trimmed."""

@@ -38,7 +38,7 @@ class Replica:
         """It was sent the log up to here."""
         self.acknowledged = 0
         """It has applied the log up to here ..."""
-        self.flushed = 0
+        self.flushed = -1
         """... and has it on its disk up to here."""
         self.heard_s = 0.0
         self.since_s = 0.0
@@ -92,6 +92,22 @@ class Replica:
 def having(replicas: Iterable[Replica], offset: int) -> int:
     """How many have applied the log up to ``offset``."""
     return sum(it.state == ONLINE and it.acknowledged >= offset for it in replicas)
+
+
+def keeping(replicas: Iterable[Replica], offset: int) -> int:
+    """How many have the log on their disks up to ``offset``."""
+    return sum(it.state == ONLINE and it.flushed >= offset for it in replicas)
+
+
+def confirming(replicas: Iterable[Replica]) -> int:
+    """How many follow the log and acknowledge it."""
+    return sum(it.state == ONLINE and not it.silent for it in replicas)
+
+
+def confirmed(replicas: Iterable[Replica], number: int) -> int:
+    """Up to where ``number`` replicas have applied the log."""
+    offsets = sorted((it.acknowledged for it in replicas if it.state == ONLINE), reverse=True)
+    return offsets[number - 1] if len(offsets) >= number else 0
 
 
 def well(replicas: Iterable[Replica], now_s: float, most_s: int) -> int:

@@ -16,6 +16,7 @@ from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.errors import CommandError, Unblocked
 from distcache_server.reply import NullArray, Wire
+from distcache_server.unconfirmed import marked_since
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -164,7 +165,7 @@ class Blocking:
         engine = client.engine
         assert wait.handler is not None
         client.keyspace.now_ms = max(client.keyspace.now_ms, engine.now_ms)
-        started = time_ns()
+        started, logged = time_ns(), client.logged
         try:
             reply = wait.handler(client, wait.words)
         except Wait:
@@ -180,6 +181,8 @@ class Blocking:
             client.kill()
         else:
             wait.elapsed_ns += time_ns() - started
+            if engine.confirm is not None:
+                reply = marked_since(client, reply, logged)
             self.answer(client, reply)
 
 

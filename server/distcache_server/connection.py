@@ -32,6 +32,7 @@ from distcache_server.framing import (
     parse_single,
 )
 from distcache_server.reply import encode_run
+from distcache_server.unconfirmed import joined, mark
 
 if TYPE_CHECKING:
     from distcache_server.gate import Gate
@@ -82,7 +83,9 @@ class Connection(asyncio.Protocol):
         self.open = True
         """Nothing stands in the way of the next read: what is off here need not be asked for."""
         self.parked = 0
-        """Bytes that wait for the disk."""
+        """Bytes that wait for the disk ..."""
+        self.held = 0
+        """... and those that wait for replicas."""
 
     # The transport's side
 
@@ -218,7 +221,7 @@ class Connection(asyncio.Protocol):
             self._stop_for(error)
         finally:
             self.replies = None
-        return b"".join(replies)
+        return joined(replies) if self.engine.confirm is not None else b"".join(replies)
 
     def _stop_for(self, error: Exception) -> None:
         """What ends a batch: SHUTDOWN, or a bug."""
@@ -290,10 +293,15 @@ class Connection(asyncio.Protocol):
         names = columns[0]
         if names.count(names[0]) != len(names) or len(names) == 1:
             return False
-        values = execute_run(self.client, columns)
+        client = self.client
+        logged = client.logged
+        values = execute_run(client, columns)
         if values is None:
             return False
-        replies.append(encode_run(values, self.client.encoders))
+        out = encode_run(values, client.encoders)
+        if self.engine.confirm is not None and client.logged != logged:
+            out = mark(out, client.logged)
+        replies.append(out)
         return True
 
     def _shape_of(self, batch: list[Args], rest: bytes) -> str:
@@ -418,7 +426,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes, durable: bool = False) -> None:
         """Hand bytes to the kernel, or to the transport where the kernel takes no more.
 
-        Unless they are ``durable``, they may have to wait until the disk has what they say.
+        Unless they are ``durable``, they may have to wait until disk or replicas have them.
         """
         barrier = self.engine.barrier
         if barrier is not None and not durable and not barrier(self, data):
@@ -457,12 +465,12 @@ class Connection(asyncio.Protocol):
         if not stuck and (self.inbox or (framer is not None and not framer.starved)):
             held = max(held - FULL, 0)
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        return held, waiting + self.parked
+        return held, waiting + self.parked + self.held
 
     def close(self) -> None:
         """Close when what was written has been sent."""
         self._stop()
-        if self.transport is not None and not self.parked:
+        if self.transport is not None and not (self.parked or self.held):
             self.transport.close()
 
     def kill(self) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,18 +18,18 @@ from distcache_server.blocking import Cancel
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine, Shutdown
-from distcache_server.errors import ShuttingDown
+from distcache_server.errors import CannotSave, ShuttingDown
 from distcache_server.expiry import Sweeper
 from distcache_server.gate import Gate
 from distcache_server.listeners import Listener, Place
+from distcache_server.migrating import Migrations
+from distcache_server.pausing import SHUTDOWN
 from distcache_server.persistence import Persistence
 from distcache_server.replication import Replication
 from distcache_server.snapshot_file import CannotLoad
 
 SWEEP_S = 0.03
 """Between two looks for keys that are due, when there was nothing left to do."""
-END_MS = 3_600_000
-"""Writes are held for so long when the server stops, which takes seconds."""
 FLUSH_S = 2.0
 """How long a stopping server waits for clients to take their last replies."""
 
@@ -54,10 +55,12 @@ class Server:
         self.engine = Engine(self.config, self._call_later)
         dispatch.install(self.engine)
         self.gate = Gate(self.engine, self.loop.call_soon, self._shutdown)
+        self.engine.stop = self._shutdown
         self.sweeper = Sweeper(self.engine)
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
+        self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
         self.unix_place = Place(self._serve_unix)
@@ -70,16 +73,15 @@ class Server:
 
     def _shutdown(self, _: Shutdown) -> None:
         # What is written from now on would be in no snapshot.
-        self.engine.pause.begin(self.engine.now_ms, self.engine.now_ms + END_MS, True)
+        self.engine.pause.hold_writes(SHUTDOWN)
         self.stopped.set()
 
-    def shut_down(self, flags: tuple[str, ...] = ()) -> bool:
-        """Stop as SHUTDOWN with these words does; False where the last snapshot fails."""
+    def shut_down(self, flags: tuple[str, ...] = ()) -> None:
+        """Stop as SHUTDOWN with these words does; raises CannotSave."""
         save = True if "save" in flags else False if "nosave" in flags else None
         if not self.persistence.save_at_end(save, "force" in flags):
-            return False
+            raise CannotSave
         self._shutdown(Shutdown())
-        return True
 
     async def __aenter__(self) -> Self:
         try:
@@ -233,6 +235,7 @@ class Server:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
+        await self.migrations.stop()
         await self.replication.stop()
         clients = list(self.engine.clients.values())
         for client in clients:
@@ -314,10 +317,16 @@ async def _serve(config: Config) -> int:
             logs.warning("Told twice: exiting without waiting for clients")
             os._exit(1)
         logs.warning("Received a signal: shutting down", signal=signal.Signals(number).name)
-        on_int = number == signal.SIGINT
-        if not server.shut_down(
-            config.shutdown_on_sigint if on_int else config.shutdown_on_sigterm
-        ):
+        flags = config.shutdown_on_sigint if number == signal.SIGINT else config.shutdown_on_sigterm
+        stopping = server.replication.stopping
+        try:
+            if stopping.waiting:
+                stopping.finish()
+            elif "now" not in flags and stopping.must_wait():
+                stopping.begin(partial(server.shut_down, flags))
+            else:
+                server.shut_down(flags)
+        except CannotSave:
             logs.warning("Errors trying to shut down the server: it goes on")
 
     server.engine.evictor.process_size = memory.resident

@@ -39,6 +39,7 @@ from distcache_server.registry import (
 )
 from distcache_server.reply import QUEUED, Push, Replies, Wire
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
+from distcache_server.unconfirmed import marking
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -235,6 +236,7 @@ def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     queueing = within_memory(engine, queue) if engine.evictor.active else queue
     rows = _rows(engine)
+    engine.refusal = _refusal(engine)
     loading = engine.loading is not None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
@@ -255,7 +257,10 @@ def build(engine: Engine) -> dict[str, Table]:
                     entry.handler = refuse_in_multi
                 entry.counts, entry.run = False, None
             else:
-                entry = Entry(command, around(handler) if around else handler, stats)
+                handler = around(handler) if around else handler
+                if engine.confirm is not None and command.bits & LOGS:
+                    handler = marking(handler)
+                entry = Entry(command, handler, stats)
                 if waits or around or not averaged:
                     entry.run = None
                 else:
@@ -288,13 +293,24 @@ RELAYED = int(Flag.MAY_REPLICATE)
 INSTANT, SUBSCRIBED = int(Flag.INSTANT), int(Flag.SUBSCRIBED)
 UNSHOWN = int(Flag.SKIP_MONITOR | Flag.ADMIN)
 USES_KEYS = int(MAY_WRITE | Flag.READONLY)
+LOGS = int(MAY_WRITE | Flag.INSTANT)
+"""What may write to the log: EXEC among them."""
 QUICK, WAITS = int(Flag.FAST), int(Flag.BLOCKING)
+
+
+def _refusal(engine: Engine) -> Handler | None:
+    """What answers all writes, where nothing else does."""
+    if engine.read_only:
+        return refuse_read_only
+    if engine.lonely:
+        return refuse_lonely
+    return refuse_broken if engine.broken is not None else None
 
 
 def _rows(engine: Engine) -> list[_Row]:
     """Each command with what runs it where nothing speaks against it."""
     pausing, writes_only = engine.pause.until_ms > 0, engine.pause.writes_only
-    rows = []
+    refusal, rows = _refusal(engine), []
     for command in every_command():
         handler, bits = command.handler, command.bits
         if bits & WRITES or (bits & READS and bits & RELAYED):
@@ -310,12 +326,10 @@ def _rows(engine: Engine) -> list[_Row]:
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
-        if engine.broken is not None and (bits & WRITES or command.name == "ping"):
+        if refusal is not None and bits & WRITES:
+            handler, waits = refusal, True
+        elif engine.broken is not None and command.name == "ping":
             handler, waits = refuse_broken, True
-        if engine.lonely and bits & WRITES:
-            handler, waits = refuse_lonely, True
-        if engine.read_only and bits & WRITES:
-            handler, waits = refuse_read_only, True
         if engine.stale and not bits & SERVES_STALE:
             handler, waits = refuse_stale, True
         stats = engine.stats.get(command.name)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from distcache_replication.history import History
 
 from distcache_server.arguments import Args, Columns
-from distcache_server.blocking import Blocking, Cancel
+from distcache_server.blocking import Blocking, Cancel, Wait
 from distcache_server.config import Config
 from distcache_server.groups import Groups
 from distcache_server.keyspace import Keyspace, Limits
@@ -19,16 +19,18 @@ from distcache_server.latency import Latency
 from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
-from distcache_server.registry import Command, Flag
+from distcache_server.registry import Command, Flag, Handler
 from distcache_server.snapshot_file import Progress, SnapshotFile
 from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
+    from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
     from distcache_server.replication import Replication
+    from distcache_server.stopping import Stopping
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -41,11 +43,6 @@ NOTABLE_NS = 20_000
 
 class Shutdown(Exception):
     """Raised by SHUTDOWN: stop the server; the client gets no reply."""
-
-    def __init__(self, now: bool = False) -> None:
-        super().__init__()
-        self.now = now
-        """It does not wait for replicas."""
 
 
 def _never(_: float, __: Callable[[], None]) -> Cancel:
@@ -99,6 +96,14 @@ class Engine:
         """What is kept on disk; None for an engine without a server around it."""
         self.replication: Replication | None = None
         """The part in replication; None for an engine without a server around it."""
+        self.targets: Sized = ()
+        """Connections to other servers that are kept for MIGRATE."""
+        self.migrate: Callable[[Client, Wait, Order], None] | None = None
+        """Moves keys to another server while the client waits."""
+        self.stopping: Stopping | None = None
+        """Waits for replicas before the server stops."""
+        self.stop: Callable[[Shutdown], None] | None = None
+        """Stops the server around it."""
         self.follows = False
         """It is a replica."""
         self.read_only = False
@@ -111,9 +116,15 @@ class Engine:
         self.relaying = False
         """What is published reaches replicas, too."""
         self.barrier: Callable[[Connection, bytes], bool] | None = None
-        """Asked before replies are sent: False keeps them until what they say is on disk."""
+        """Asked before replies are sent: False keeps them until what they say is safe."""
+        self.on_disk: Callable[[Connection, bytes], bool] | None = None
+        """The barrier of the disk ..."""
+        self.confirm: Callable[[Connection, bytes], bool] | None = None
+        """... and that of replicas, which bytes pass after it (synchronous-replicas)."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
+        self.refusal: Handler | None = None
+        """What answers writes where all are refused."""
 
         self.stats: dict[str, Stats] = {}
         """By command name; subcommands as ``config|get``."""
@@ -213,6 +224,7 @@ class Engine:
             (memory, ("maxmemory", "maxmemory-policy")),
             (groups, ("key-groups",)),
             (password, ("requirepass",)),
+            (self.freeze, ("replica-ignore-maxmemory",)),
         ):
             apply()
             config.on_change(apply, *names)
@@ -251,8 +263,10 @@ class Engine:
 
         Nor does one on a replica, before its primary says so.
         """
+        paused = self.pause.until_ms > 0
+        self.evictor.idle = paused or (self.follows and self.config.replica_ignore_maxmemory)
         for keyspace in self.databases:
-            keyspace.frozen = self.pause.until_ms > 0 or self.follows
+            keyspace.frozen = paused or self.follows
 
     def note_slow(self, client: Client, command: Command, words: Args, elapsed_ns: int) -> None:
         """A command took longer than ``notable_ns``: slow log and latency."""
@@ -287,6 +301,15 @@ class Engine:
             del self.untouching[client]
         if len(self.untouching) <= 1:
             self.rebuild()
+
+    def arrange_barrier(self) -> None:
+        """Put one barrier before replies where there are two."""
+        on_disk, confirm = self.on_disk, self.confirm
+        self.barrier = on_disk or confirm
+        if on_disk is not None and confirm is not None:
+            self.barrier = lambda connection, data: (
+                on_disk(connection, data) and confirm(connection, data)
+            )
 
     def forget(self, client: Client) -> None:
         """A client is gone: it waits for nothing, watches nothing, listens to nothing."""

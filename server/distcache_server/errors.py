@@ -397,6 +397,44 @@ class TooFewReplicas(CommandError):
     text = b"NOREPLICAS Not enough good replicas to write."
 
 
+class NotConfirmed(CommandError):
+    """Of ours: the write is done, and may be lost if another server becomes the primary."""
+
+    text = b"UNCONFIRMED The write was applied, but %d replicas did not confirm it in time."
+
+
+class AppendOnlyOff(CommandError):
+    text = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+
+
+class NotOnReplicaEither(CommandError):
+    text = (
+        b"ERR WAITAOF cannot be used with replica instances. Please also note that writes to"
+        b" replicas are just local and are not propagated."
+    )
+
+
+class CutOff(CommandError):
+    text = b"IOERR error or timeout %b to target instance"
+
+
+class CannotReach(CommandError):
+    text = b"IOERR error or timeout connecting to the client"
+
+
+class TargetError(CommandError):
+    text = b"ERR Target instance replied with error: %b"
+
+
+class KeysChanged(CommandError):
+    """Of ours: in Redis nobody else is served while keys are on their way."""
+
+    text = (
+        b"ERR Keys were changed after they had been sent to the target instance, and stay here:"
+        b" MIGRATE them again with REPLACE"
+    )
+
+
 class PrimaryDown(CommandError):
     text = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 

@@ -49,10 +49,14 @@ CONNECT, CONNECTING, HANDSHAKE, SYNC, CONNECTED = (
 class Link:
     """Follows one primary until it is stopped, however often the connection breaks."""
 
-    def __init__(self, replication: Replication, host: str, port: int) -> None:
+    def __init__(
+        self, replication: Replication, host: str, port: int, failover: bool = False
+    ) -> None:
         self.replication = replication
         self.host = host
         self.port = port
+        self.failover = failover
+        """It is asked to be the primary, until it has answered."""
         self.state = CONNECT
         """As ROLE names it."""
         self.heard_s = monotonic()
@@ -163,6 +167,7 @@ class Session(asyncio.Protocol):
             password=config.masterauth,
             history=persistence.history.id.encode() if known else UNKNOWN,
             offset=persistence.log.end,
+            failover=self.link.failover,
         )
 
     # The transport's side
@@ -237,6 +242,8 @@ class Session(asyncio.Protocol):
             self._take(data)
         except (Refused, BadTransfer) as error:
             self.drop(f"the primary said {error}")
+            if self.link.failover:
+                self.replication.failing_over.abort(f"the target said {error}")
         except rdb.BadRdb as error:
             self.drop(f"the snapshot cannot be used: {error.reason}, at offset {error.offset}")
         except ProtocolError as error:
@@ -270,6 +277,8 @@ class Session(asyncio.Protocol):
 
     def _answered(self, resync: Resync) -> None:
         self._resync = resync
+        self.link.failover = False
+        self.replication.failing_over.answered()
         if not resync.full:
             logs.notice("MASTER accepts a partial resynchronization", offset=resync.offset)
             self.replication.continued(resync)

@@ -104,6 +104,8 @@ class Evictor:
         """When keys last had to go, and so clients were looked at."""
         self._watched_ns = self._trimmed_ns = 0
         """When the size of the process was last looked at, and was last found too large."""
+        self.idle = False
+        """Nothing is evicted for the time being: writes are paused, or the primary sees to it."""
         self.configure()
 
     def configure(self) -> None:
@@ -170,7 +172,7 @@ class Evictor:
     def make_room(self) -> bool:
         """Evict until the limit is kept or time is up; False where there is nothing to evict."""
         budget = self.budget
-        if budget.used <= budget.limit or self.databases[0].frozen:
+        if budget.used <= budget.limit or self.idle:
             return True
         now_ms = time_ns() // 1_000_000
         if now_ms >= self._seen_ms + FRESH_MS and len(self.clients) <= CLIENTS:

@@ -230,6 +230,15 @@ def replication(engine: Engine) -> Iterator[Metric]:
             offset.add_metric(values, replica.acknowledged)
             lag.add_metric(values, replica.lag_s(now_s))
     yield from (offset, lag)
+    confirming = it.replicas.confirming
+    for figure, text, value in (
+        ("replicas", "The directive synchronous-replicas.", confirming.number),
+        ("replies_held", "Replies that wait for replicas.", len(confirming.held)),
+    ):
+        yield GaugeMetricFamily(f"redis_synchronous_{figure}", text, value)
+    yield CounterMetricFamily(
+        "redis_synchronous_replies_late", "Replies that waited too long.", confirming.late
+    )
     if it.link is not None:
         up = it.link.is_up
         idle_s = int(now_s - it.link.heard_s) if up else -1

@@ -88,6 +88,8 @@ class Persistence:
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
         self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
+        self.told: Callable[[], None] = _nobody
+        """Told when the disk has more, or is used no more."""
         self._commit_due = False
         self._flushed_s = 0.0
         self._tried_s = 0.0
@@ -193,7 +195,8 @@ class Persistence:
         self.disk = disk
         disk.attach()
         self.journal.attach()
-        self.engine.barrier = self.barrier
+        self.engine.on_disk = self.barrier
+        self.engine.arrange_barrier()
         return disk
 
     def switch(self, file: File, descriptor: int) -> Disk:
@@ -218,7 +221,8 @@ class Persistence:
         self.complete = False
         if disk is None:
             return
-        self.engine.barrier = None
+        self.engine.on_disk = None
+        self.engine.arrange_barrier()
         self.archive.clear()
         self.journal.detach()
         try:
@@ -231,6 +235,7 @@ class Persistence:
             # What is written from now on is in no log.
             self.history.reset()
             self.log.restart(self.log.end)
+        self.told()
 
     async def stop(self) -> None:
         """Leave everything on disk."""
@@ -369,6 +374,7 @@ class Persistence:
         if disk.error is None:
             self._refuse_writes(None)
             self._release(disk.acknowledged)
+            self.told()
             return
         if disk.error.errno == ENOSPC:
             self.keeper.make_room()
@@ -413,7 +419,9 @@ class Persistence:
             self._send(connection, data)
 
     def _send(self, connection: Connection, data: bytes) -> None:
-        connection.write(data, durable=True)
+        confirm = self.engine.confirm
+        if confirm is None or confirm(connection, data):
+            connection.write(data, durable=True)
         if connection.closing and not connection.parked:
             connection.close()
 
@@ -489,3 +497,7 @@ class Persistence:
     async def off_reading(self, work: Callable[[], T]) -> T:
         """`off`, for who reads and checks the log: no write waits for it."""
         return await self.loop.run_in_executor(self._readers, work)
+
+
+def _nobody() -> None:
+    """There is nobody to tell."""

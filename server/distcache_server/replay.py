@@ -51,6 +51,10 @@ class Replay:
     def begin(self) -> None:
         """A file begins: no transaction; the database is still the one that was selected last."""
         self._queue = None
+        self.stop_clock()
+
+    def stop_clock(self) -> None:
+        """Let nothing expire until the next command of a client."""
         for keyspace in self.client.engine.databases:
             keyspace.now_ms = 0
 
@@ -71,7 +75,7 @@ class Replay:
     def run(self, commands: Iterable[Args]) -> None:
         """``apply``, for a replica: goes on where a command is refused, and tells the log file."""
         engine = self.client.engine
-        self.client.keyspace.now_ms = 0
+        self.stop_clock()
         left = iter(commands)
         while True:
             try:

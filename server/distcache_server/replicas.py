@@ -12,6 +12,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import IO, TYPE_CHECKING
@@ -28,7 +29,8 @@ from distcache_replication.primary import (
     WAITING,
     Replica,
     can_go_on,
-    having,
+    confirmed,
+    confirming,
     well,
 )
 from distcache_replication.reader import Reader
@@ -37,13 +39,14 @@ from distcache_replication.segment import encode
 from distcache_server import logs, memory, snapshot
 from distcache_server.base import SnapshotBase, slices
 from distcache_server.capture import Walk
+from distcache_server.confirming import Confirming
 from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 from distcache_server.reply import NOTHING, Wire
 from distcache_server.rewriting import write_all
+from distcache_server.waits import Waits
 
 if TYPE_CHECKING:
-    from distcache_server.blocking import Wait
     from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.persistence import Persistence
@@ -75,15 +78,22 @@ class Replicas:
         self._left_s = 0.0
         """When the last replica left."""
         self._pinged_s = monotonic()
-        self._waiting: dict[Client, tuple[Wait, int, int]] = {}
-        """Clients in WAIT, the offset that they wait for, and how many replicas are to have it."""
+        self.waits = Waits(self)
+        persistence.told = self.waits.serve
+        self.confirming = Confirming(engine, self.loop, self.log, self.ask_soon)
         self._asking = False
         """An acknowledgement is about to be asked for."""
+        self.quiet = False
+        """Nothing is asked of replicas, so that the log stands still."""
+        self.acknowledged: list[Callable[[], None]] = []
+        """Told of acknowledgements, and of replicas that leave."""
         self._job: asyncio.Task[None] | None = None
         self._due_s: float | None = None
         """When the next snapshot is to begin."""
         for name in ("min-replicas-to-write", "min-replicas-max-lag"):
             engine.config.on_change(self.count, name)
+        engine.config.on_change(self._synchronize, "synchronous-replicas")
+        self.confirming.configure()
 
     # What replicas say
 
@@ -163,12 +173,18 @@ class Replicas:
         if it.state == LOADING:
             self._go_online(it)
         self.count()
-        if self._waiting:
-            self._serve_waiting()
+        if self.engine.confirm is not None:
+            self._confirm()
+        self._tell()
+        self.waits.serve()
+
+    def _tell(self) -> None:
+        for tell in list(self.acknowledged):
+            tell()
 
     def forget(self, client: Client) -> None:
         """A client is gone."""
-        self._waiting.pop(client, None)
+        self.waits.forget(client)
         it, client.replica = client.replica, None
         if it is None:
             return
@@ -184,6 +200,7 @@ class Replicas:
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
             self.count()
+            self._tell()
 
     def disconnect(self) -> None:
         """Let all replicas come again: the history has changed."""
@@ -198,37 +215,37 @@ class Replicas:
         engine, config = self.engine, self.engine.config
         self.good = well(self.clients.values(), monotonic(), config.min_replicas_max_lag)
         wanted = config.min_replicas_to_write if config.min_replicas_max_lag else 0
-        lonely = not engine.follows and self.good < wanted
+        lonely = not engine.follows and (
+            self.good < wanted or confirming(self.clients.values()) < config.synchronous_replicas
+        )
         relaying = bool(self.clients) and not engine.follows
         if lonely != engine.lonely or relaying != engine.relaying:
             engine.lonely, engine.relaying = lonely, relaying
             engine.rebuild()
 
-    def having(self, offset: int) -> int:
-        """How many have applied the log up to ``offset``."""
-        return having(self.clients.values(), offset)
+    def _synchronize(self) -> None:
+        """synchronous-replicas was changed."""
+        self.confirming.configure()
+        self.count()
+        self._confirm()
 
-    def wait(self, client: Client, wait: Wait, offset: int, number: int) -> None:
-        """Answer the client when so many replicas have the log up to ``offset``."""
-        self._waiting[client] = wait, offset, number
+    def _confirm(self) -> None:
+        """Send the replies that enough replicas have confirmed."""
+        number = self.engine.config.synchronous_replicas
+        if number:
+            self.confirming.confirm(confirmed(self.clients.values(), number))
+
+    def ask_soon(self) -> None:
+        """Have all replicas say how far they are, once for all that is done meanwhile."""
         if not self._asking and self.clients:
             self._asking = True
-            self.loop.call_soon(self._ask_all)
+            self.loop.call_soon(self.ask_now)
 
-    def _ask_all(self) -> None:
+    def ask_now(self) -> None:
+        """Have all replicas say how far they are."""
         self._asking = False
-        if self.clients and not self.engine.follows:
+        if self.clients and not self.engine.follows and not self.quiet:
             self.log.append(GETACK)
-
-    def _serve_waiting(self) -> None:
-        for client, (wait, offset, number) in list(self._waiting.items()):
-            count = self.having(offset)
-            wait.timed_out = count
-            if client.blocked is not wait:
-                del self._waiting[client]
-            elif count >= number:
-                del self._waiting[client]
-                self.engine.blocking.answer(client, count)
 
     # The log
 
@@ -256,6 +273,7 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
+        self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:
         try:
@@ -285,7 +303,7 @@ class Replicas:
             self._check(client, it, now_s)
         if now_s - self._pinged_s >= config.repl_ping_replica_period:
             self._pinged_s = now_s
-            if not self.engine.follows:
+            if not self.engine.follows and not self.quiet:
                 log.append(PING)
         if self._due_s is not None and now_s >= self._due_s:
             self._begin()
@@ -468,7 +486,6 @@ class Replicas:
         it.state = SERVED if it.only_snapshot else state
         if it.state == ONLINE:
             self._go_online(it)
-            self.count()
 
     def promoted(self) -> None:
         """The log is ours now: it is kept for those who followed it."""
@@ -486,6 +503,7 @@ class Replicas:
             it.state == ONLINE and it.offset < self.log.end for it in self.clients.values()
         ):
             await asyncio.sleep(0.01)
+        self.confirming.give_up()
 
 
 def _nameless(folder: str) -> IO[bytes]:

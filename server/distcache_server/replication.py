@@ -12,10 +12,12 @@ from distcache_replication.history import new_id
 
 from distcache_server import logs
 from distcache_server.errors import InstanceChanged
+from distcache_server.failing_over import FailingOver
 from distcache_server.journal import UNKNOWN
 from distcache_server.link import Link, Session
 from distcache_server.replay import Replay
 from distcache_server.replicas import Replicas
+from distcache_server.stopping import Stopping
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
@@ -34,6 +36,8 @@ class Replication:
         self.persistence = persistence
         self.loop = persistence.loop
         self.replicas = Replicas(engine, persistence)
+        self.failing_over = FailingOver(self)
+        self.stopping = Stopping(self.replicas)
         self.link: Link | None = None
         self.replay = Replay(engine)
         """Applies the log of a primary; knows which database it has selected."""
@@ -76,8 +80,11 @@ class Replication:
 
     # Roles
 
-    def follow(self, host: str, port: int) -> bool:
-        """Be a replica of that server; False where we are already."""
+    def follow(self, host: str, port: int, failover: bool = False) -> bool:
+        """Be a replica of that server; False where we are already.
+
+        With ``failover`` it is one of ours, and is asked to be the primary.
+        """
         link = self.link
         if link is not None and (link.host, link.port) == (host, port):
             return False
@@ -90,7 +97,7 @@ class Replication:
             # A primary that nobody followed has a log only if the disk has it.
             self.has_history = self.persistence.journal.active
             self._become_replica()
-        self.link = Link(self, host, port)
+        self.link = Link(self, host, port, failover)
         return True
 
     def _become_replica(self) -> None:
@@ -102,6 +109,7 @@ class Replication:
         self.persistence.journal.mute(True)
         for client in engine.clients.values():
             client.logged = 0
+        self.replicas.confirming.give_up()
         self._rules_changed()
 
     def promote(self) -> bool:

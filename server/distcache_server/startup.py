@@ -50,6 +50,8 @@ class Loader:
             for end in self._load_commands(file, path, at):
                 if self._is_slice_over(done + end):
                     yield self.progress
+                    # Commands of clients, such as INFO, have set the clock.
+                    self.replay.stop_clock()
             done += self.directory.files.size(path)
         if cut := self.directory.cut:
             logs.warning(

@@ -18,6 +18,7 @@ from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
 from distcache_server.framing import FEW_WORDS, STAR, Parser, parse_inline, parse_uniform
 from distcache_server.reply import encode_each, encode_run
+from distcache_server.unconfirmed import mark
 
 if TYPE_CHECKING:
     from distcache_server.connection import Connection
@@ -115,6 +116,7 @@ class Turn:
             return True
         if values is None:
             return False
+        waits = first.logged != logged and self.engine.confirm is not None
         if first.logged != logged:
             for connection, _ in arrivals:
                 connection.client.logged = first.logged
@@ -122,6 +124,8 @@ class Turn:
         last_command = first.last_command
         if counts is None:
             replies = encode_each(values, encoders)
+            if waits:
+                replies = [mark(out, first.logged) for out in replies]
             for (connection, data), out in zip(arrivals, replies, strict=True):
                 client = connection.client
                 client.net_in += len(data)
@@ -138,7 +142,8 @@ class Turn:
             client.last_command = last_command
             start, stop = stop, stop + number
             client.commands += number
-            connection.write(encode_run(values[start:stop], encoders))
+            out = encode_run(values[start:stop], encoders)
+            connection.write(mark(out, first.logged) if waits else out)
         return True
 
     def _parse(self, reads: list[bytes]) -> tuple[Columns | None, list[int] | None]:

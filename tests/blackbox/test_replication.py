@@ -6,14 +6,14 @@ import random
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support import Error, Process, Wire, eventually, free_port
 from tests.support.replication import (
-    SETTINGS,
+    Start,
     agree,
     ask,
     follow,
@@ -21,35 +21,9 @@ from tests.support.replication import (
     wait_linked,
 )
 from tests.support.samples import OTHERS, commands
-from tests.support.servers import OURS, redis_server
 from tests.support.writes import write
 
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server: ``start("ours")``, ``start("real", "--directive", "value")``."""
-    started: list[Process] = []
-
-    def begin(which: str, *arguments: str) -> Process:
-        command: tuple[str, ...] = OURS
-        if which == "real":
-            real = redis_server()
-            if real is None:
-                pytest.skip("redis-server is not installed")
-            command = (real,)
-        folder = tmp_path / f"server-{len(started)}"
-        started.append(Process(command, (*SETTINGS, *arguments), folder))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        assert "Traceback" not in process.log(), process.log()[-3000:]
-
 
 PAIRS = [("ours", "ours"), ("ours", "real"), ("real", "ours")]
 

@@ -21,6 +21,7 @@ from distcache_server.daemon import Server
 from distcache_server.digest import of_databases
 from distcache_server.replicas import Replicas
 from distcache_server.reply import Wire as Reply
+from distcache_server.waits import Waits
 from redis.asyncio import Redis
 
 from tests.support.proxy import Proxy, proxy
@@ -275,14 +276,14 @@ def loads_into_the_live_keys(patch: pytest.MonkeyPatch) -> None:
 
 
 def counts_what_was_sent(patch: pytest.MonkeyPatch) -> None:
-    having = Replicas.having
+    having = Waits.having
 
-    def all_have_it(self: Replicas, offset: int) -> int:
-        for it in self.clients.values():
+    def all_have_it(self: Waits, offset: int) -> int:
+        for it in self.replicas.clients.values():
             it.acknowledged = it.offset
         return having(self, offset)
 
-    patch.setattr(Replicas, "having", all_have_it)
+    patch.setattr(Waits, "having", all_have_it)
 
 
 @pytest.mark.parametrize(

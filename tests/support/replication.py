@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
 
 from tests.support.resp import Error
-from tests.support.servers import Server
+from tests.support.servers import Process, Server
 from tests.support.waiting import eventually
+
+Start = Callable[..., Process]
+"""Starts a server: `start("ours")`, `start("real", "--directive", "value")`."""
 
 SETTINGS = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "3600")
 """Nobody waits for more replicas; offsets stand still when nothing is written."""
@@ -51,3 +56,39 @@ def agree(*servers: Server) -> bool:
         return True
 
     return eventually(same, timeout=20)
+
+
+class Follower:
+    """A replica that says what a test has it say: it reads the log, and acknowledges when told."""
+
+    def __init__(self, primary: Server, port: int = 7777) -> None:
+        self.wire = primary.wire()
+        assert self.wire.call("REPLCONF", "listening-port", port) == b"OK"
+        self.wire.command("PSYNC", "?", "-1")
+        answer = self.wire.read_until(b"\r\n").split()
+        assert answer[0] == b"+FULLRESYNC", answer
+        self.offset = int(answer[2])
+        """It has read the log up to here."""
+        line = self.wire.read_until(b"\r\n").lstrip(b"\n")
+        self.wire.read(int(line[1:]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.wire.close()
+
+    def read_until(self, word: bytes) -> bytes:
+        """The log up to and including `word`."""
+        data = self.wire.read_until(word)
+        self.offset += len(data)
+        return data
+
+    def acknowledge(self, offset: int | None = None) -> None:
+        """Say that it has the log up to `offset`, or all that it has read."""
+        self.wire.command("REPLCONF", "ACK", self.offset if offset is None else offset)

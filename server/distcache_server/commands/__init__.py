@@ -28,6 +28,7 @@ GROUPS = (
     "geo",
     "functions",
     "pubsub",
+    "migrating",
     "transactions",
     "server",
     "saving",

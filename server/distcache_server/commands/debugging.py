@@ -308,7 +308,10 @@ def pause_cron(client: Client, words: Args) -> Any:
 @action("CHANGE-REPL-ID")
 def change_repl_id(client: Client, _: Args) -> Any:
     """Begins a new history."""
-    client.engine.history.reset()
+    engine = client.engine
+    engine.history.reset()
+    if engine.persistence is not None and engine.persistence.disk is not None:
+        engine.persistence.disk.rename(engine.history)
     return OK
 
 

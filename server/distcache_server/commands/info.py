@@ -256,7 +256,7 @@ def stats(engine: Engine) -> Lines:
     yield "pubsubshard_channels", len(pubsub.shard_channels)
     yield "latest_fork_usec", 0
     yield "total_forks", 0
-    yield "migrate_cached_sockets", 0
+    yield "migrate_cached_sockets", len(engine.targets)
     yield "slave_expires_tracked_keys", 0
     yield "tracking_total_keys", 0
     yield "tracking_total_items", 0
@@ -283,6 +283,12 @@ def replication(engine: Engine) -> Lines:
     yield "connected_slaves", len(replicas)
     if it is not None and config.min_replicas_to_write and config.min_replicas_max_lag:
         yield "min_slaves_good_slaves", it.replicas.good
+    if it is not None and config.synchronous_replicas:
+        confirming = it.replicas.confirming
+        yield "synchronous_replicas", config.synchronous_replicas
+        yield "synchronous_offset", confirming.offset
+        yield "synchronous_replies_held", len(confirming.held)
+        yield "synchronous_replies_late", confirming.late
     now_s = time.monotonic()
     for number, (client, each) in enumerate(replicas.items()):
         if it is None or each.state not in SHOWN:
@@ -293,7 +299,7 @@ def replication(engine: Engine) -> Lines:
             f"slave{number}",
             f"ip={host},port={port},state={SHOWN[each.state]},offset={each.acknowledged},lag={lag}",
         )
-    yield "master_failover_state", "no-failover"
+    yield "master_failover_state", it.failing_over.state if it is not None else "no-failover"
     yield "master_replid", history.id
     yield "master_replid2", history.second
     log = persistence.log if persistence is not None else None

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from distcache_replication.primary import ONLINE
 
+from distcache_server import logs
 from distcache_server.arguments import Args, integer, is_integer
 from distcache_server.errors import (
     BadPrimaryPort,
     BadReplicaOption,
+    Failure,
     NoPrimaryLink,
     NoReplication,
     SyntaxFailure,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from distcache_server.replication import Replication
 
 command = group("server")
+
+NONE = "no-failover"
 
 
 def part_of(client: Client) -> Replication:
@@ -67,6 +71,8 @@ def follow(client: Client, words: Args) -> Any:
     """Be a replica of that server, or a primary."""
     _, host, port = words
     replication = part_of(client)
+    if replication.failing_over.state != NONE:
+        raise Failure(b"REPLICAOF not allowed while failing over.")
     if (host.upper(), port.upper()) == (b"NO", b"ONE"):
         replication.promote()
         return OK
@@ -90,6 +96,40 @@ def replicaof(client: Client, words: Args) -> Any:
 def slaveof(client: Client, words: Args) -> Any:
     """The older name of REPLICAOF."""
     return follow(client, words)
+
+
+@command(
+    "FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]",
+    ADMIN | NOSCRIPT | STALE,
+    since="6.2.0",
+)
+def failover(client: Client, words: Args) -> Any:
+    """Hands the part of the primary over to one of its replicas."""
+    it = part_of(client).failing_over
+    if len(words) == 2 and words[1].upper() == b"ABORT":
+        if it.state == NONE:
+            raise Failure(b"No failover in progress.")
+        it.abort("Failover manually aborted")
+        return OK
+    target: tuple[str, int] | None = None
+    timeout_ms, force = 0, False
+    rest = iter(words[1:])
+    for word in rest:
+        match word.upper():
+            case b"TIMEOUT" if not timeout_ms and (value := next(rest, None)) is not None:
+                timeout_ms = integer(value)
+                if timeout_ms <= 0:
+                    raise Failure(b"FAILOVER timeout must be greater than 0")
+            case b"TO" if target is None and (host := next(rest, None)) is not None:
+                if (port := next(rest, None)) is None:
+                    raise SyntaxFailure
+                target = host.decode("latin-1"), integer(port)
+            case b"FORCE" if not force:
+                force = True
+            case _:
+                raise SyntaxFailure
+    it.begin(target, timeout_ms, force)
+    return OK
 
 
 # For replicas
@@ -142,6 +182,13 @@ def psync(client: Client, words: Args) -> Any:
     """Sends the log from an offset of a history on, or a snapshot first."""
     history, offset = words[1].decode("latin-1"), integer(words[2])
     replication = part_of(client)
+    if words[3:4] and words[3].upper() == b"FAILOVER":
+        if replication.link is None:
+            raise Failure(b"PSYNC FAILOVER can't be sent to a master.")
+        if history.lower() != client.engine.history.id:
+            raise Failure(b"PSYNC FAILOVER replid must match my replid.")
+        logs.notice("Failover request received", history=history, client=client.address)
+        replication.promote()
     if replication.link is not None and not replication.link.is_up:
         raise NoPrimaryLink
     return replication.replicas.ask(client, history, None if history == "?" else offset - 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from distcache_server import logs
 from distcache_server.arguments import Args, is_integer
-from distcache_server.engine import Shutdown
+from distcache_server.blocking import Wait
+from distcache_server.engine import Engine, Shutdown
 from distcache_server.errors import (
     BadFirstDatabase,
     BadSecondDatabase,
@@ -162,15 +164,34 @@ def shutdown(client: Client, words: Args) -> Any:
     if wrong or {b"NOSAVE", b"SAVE"} <= options or (b"ABORT" in options and len(options) > 1):
         raise SyntaxFailure
     if b"ABORT" in options:
-        # Clients are told at once, so that there is never a shutdown that waits.
-        raise NoShutdown
+        if client.engine.stopping is None or not client.engine.stopping.abort():
+            raise NoShutdown
+        return OK
     logs.notice("Shutdown requested", client=client.id, address=client.address)
-    engine = client.engine
+    engine, stopping = client.engine, client.engine.stopping
+    if stopping is not None and b"NOW" not in options and stopping.must_wait():
+        stopping.begin(partial(_stop, engine, options))
+        stopping.clients[client] = wait = Wait([], None, 0)
+        raise wait
+    stop = _end(engine, options)
+    if stopping is not None:
+        stopping.let_go()
+    raise stop
+
+
+def _stop(engine: Engine, options: set[bytes]) -> None:
+    """Stop the server, after waiting."""
+    assert engine.stop is not None
+    engine.stop(_end(engine, options))
+
+
+def _end(engine: Engine, options: set[bytes]) -> Shutdown:
+    """Save the keys as these options say, before the server stops; raises CannotSave."""
     save = True if b"SAVE" in options else False if b"NOSAVE" in options else None
     persistence = engine.persistence
     if persistence is not None and not persistence.save_at_end(save, b"FORCE" in options):
         raise CannotSave
-    raise Shutdown(now=b"NOW" in options)
+    return Shutdown()
 
 
 @command("MODULE", arity=-2, since="4.0.0", complexity="Depends on subcommand.", help="5.0.0")

@@ -29,6 +29,7 @@ from distcache_server.registry import (
     NOSCRIPT,
     SKIP_SLOWLOG,
     STALE,
+    WRITE,
     group,
 )
 from distcache_server.reply import ENCODERS, OK, NullArray, Push, Replies, Wire
@@ -91,6 +92,10 @@ def exec_(client: Client, _: Args) -> Any:
         find(client, words).command.flags & MAY_WRITE for words in queue
     ):
         engine.pause.hold(client)
+    if engine.refusal is not None and any(
+        find(client, words).command.flags & WRITE for words in queue
+    ):
+        engine.refusal(client, queue[0])
     if not engine.evictor.make_room() and any(
         find(client, words).command.flags & DENYOOM for words in queue
     ):

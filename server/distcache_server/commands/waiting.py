@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from distcache_server.arguments import INT64_MAX, Args, integer, integer_between
 from distcache_server.blocking import Wait
 from distcache_server.errors import (
-    Failure,
+    AppendOnlyOff,
     NegativeTimeout,
     NotATimeout,
     NotOnReplica,
+    NotOnReplicaEither,
     NotPositive,
     NotWithin,
     TimeoutTooLong,
 )
 from distcache_server.registry import NOSCRIPT, group
+from distcache_server.waits import Wanted
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -43,13 +45,15 @@ def wait(client: Client, words: Args) -> int:
     engine = client.engine
     if engine.follows:
         raise NotOnReplica(b"WAIT")
-    replication = engine.replication
-    count = replication.replicas.having(client.logged) if replication is not None else 0
+    if engine.replication is None:
+        raise Wait([], None, timeout_ms, otherwise=0)
+    waits = engine.replication.replicas.waits
+    count = waits.having(client.logged)
     if count >= replicas:
         return count
     stop = Wait([], None, timeout_ms, otherwise=count)
-    if replication is not None and not engine.in_transaction:
-        replication.replicas.wait(client, stop, client.logged, replicas)
+    if not engine.in_transaction:
+        waits.add(client, Wanted(stop, client.logged, replicas))
     raise stop
 
 
@@ -68,8 +72,18 @@ def waitaof(client: Client, words: Args) -> Any:
         raise NotWithin(0, 1)
     replicas = integer_between(word, 0, INT64_MAX, NotPositive)
     timeout_ms = milliseconds(client, timeout)
-    if numlocal:
-        raise Failure(b"WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
-    if replicas:
+    engine = client.engine
+    if engine.follows:
+        raise NotOnReplicaEither
+    if numlocal and not engine.config.appendonly:
+        raise AppendOnlyOff
+    if engine.replication is None:
         raise Wait([], None, timeout_ms, otherwise=[0, 0])
-    return [0, 0]
+    waits = engine.replication.replicas.waits
+    here, there = counts = waits.on_disk(client.logged)
+    if here >= numlocal and there >= replicas:
+        return counts
+    stop = Wait([], None, timeout_ms, otherwise=counts)
+    if not engine.in_transaction:
+        waits.add(client, Wanted(stop, client.logged, replicas, numlocal))
+    raise stop

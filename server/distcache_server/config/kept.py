@@ -64,15 +64,11 @@ class Persistence(Kept):
     aof_timestamp_enabled = Boolean(False, "Put times into the log.")
     aof_rewrite_incremental_fsync = Boolean(True, "Flush a log to the disk as it is rewritten.")
     aof_disable_auto_gc = Boolean(False, "Keep old log files.")
-    shutdown_timeout = Integer(10, 0, INT_MAX, "Seconds that a shutdown waits for replicas.")
 
 
 class Replicating(Kept):
     """Replication."""
 
-    replica_ignore_maxmemory = Boolean(
-        True, "Leave evictions to the primary.", alias="slave-ignore-maxmemory"
-    )
     replica_lazy_flush = Boolean(
         False, "Drop old data in the background before a full sync.", alias="slave-lazy-flush"
     )

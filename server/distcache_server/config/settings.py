@@ -314,6 +314,9 @@ class Replication(Section):
         True, "Answer while the primary is away.", alias="slave-serve-stale-data"
     )
     replica_read_only = Boolean(True, "Refuse writes on a replica.", alias="slave-read-only")
+    replica_ignore_maxmemory = Boolean(
+        True, "Leave it to the primary to keep to maxmemory.", alias="slave-ignore-maxmemory"
+    )
     replica_priority = Integer(
         100, 0, INT_MAX, "Sentinel promotes the lowest first, and 0 never.", alias="slave-priority"
     )
@@ -333,6 +336,18 @@ class Replication(Section):
         INT_MAX,
         "Seconds after which a silent replica does not count.",
         alias="min-slaves-max-lag",
+    )
+    synchronous_replicas = Integer(
+        0, 0, INT_MAX, "Hold the reply to a write until so many replicas have it; 0 waits for none."
+    )
+    synchronous_replicas_timeout = Integer(
+        5000, 0, INT_MAX, "Milliseconds that such a reply is held; 0 for as long as it takes."
+    )
+    synchronous_replicas_on_timeout = Enum(
+        "error",
+        ("error", "close", "reply"),
+        "What becomes of a reply then. error: UNCONFIRMED in its place, which says that the write"
+        " was applied; close: the connection is closed; reply: it is sent.",
     )
     repl_timeout = Integer(60, 1, INT_MAX, "Seconds of silence after which a link is dropped.")
     repl_ping_replica_period = Integer(
@@ -366,6 +381,9 @@ class Replication(Section):
     repl_diskless_sync = Boolean(True, "Send snapshots without writing them to disk.")
     repl_diskless_sync_delay = Integer(5, 0, INT_MAX, "Seconds to wait for more replicas.")
     repl_diskless_sync_max_replicas = Integer(0, 0, INT_MAX, "Wait no longer with this many.")
+    shutdown_timeout = Integer(
+        10, 0, INT_MAX, "Seconds that a shutdown waits for replicas that lack something."
+    )
     bind_source_addr = String("", "The address to connect from.", optional=True)
 
 

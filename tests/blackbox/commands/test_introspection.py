@@ -317,6 +317,7 @@ UNLIKE = {
     "debug": "it is one command to us, and Redis does not say what follows it",
     "geohash": "Redis 7.2 says that there need be no member, as the arity does",
     "geopos": "the same",
+    "migrate": "the empty key is a key to us, and a word of its own to Redis",
     "pfmerge": "Redis 7.2 says that there need be no source, as the arity does",
 }
 """Commands whose arguments differ from those in Redis 7.0, and why."""

@@ -82,3 +82,18 @@ async def test_many_readers_and_one_that_gives_up() -> None:
     await asyncio.sleep(0)
     log.append(b"x")
     assert await second == b"x"
+
+
+def test_nothing_is_safe_before_replicas_have_it() -> None:
+    log = Log()
+    log.append(b"12345")
+    assert log.frontier == 5
+    log.confirm(0)
+    assert log.frontier == 0
+    log.confirm(4)
+    log.advance(3)
+    assert log.frontier == 3
+    log.advance(5)
+    assert log.frontier == 4
+    log.confirm(None)
+    assert log.frontier == 5

@@ -8,7 +8,7 @@ from distcache_server.blocking import Hold
 from distcache_server.client import Client
 from distcache_server.dispatch import install
 from distcache_server.engine import Engine
-from distcache_server.pausing import Pause
+from distcache_server.pausing import FAILOVER, Pause
 
 
 class Clock:
@@ -93,3 +93,16 @@ def test_clients_go_on_in_order(pause: Pause) -> None:
     pause.end()
     assert went_on == [4, 2, 1, 0]
     assert not pause.holds(clients[2])
+
+
+def test_pauses_for_different_ends(pause: Pause, changes: list[tuple[int, bool]]) -> None:
+    pause.hold_writes(FAILOVER)
+    pause.begin(1_000, 2_000, writes_only=False)
+    assert (pause.until_ms > 2_000, pause.writes_only) == (True, False)
+    pause.end()
+    assert (pause.until_ms > 2_000, pause.writes_only) == (True, True)
+    pause.end()
+    assert pause.until_ms > 2_000
+    pause.end(FAILOVER)
+    assert (pause.until_ms, pause.writes_only) == (0, False)
+    assert changes[-1] == (0, False)

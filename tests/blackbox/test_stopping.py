@@ -1,0 +1,82 @@
+"""SHUTDOWN and signals while replicas lack something."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.support import Process, Wire, eventually
+from tests.support.replication import Follower, Start, ask, follow, info
+
+pytestmark = pytest.mark.ours("it is about ours and real ones together")
+
+NOT_STOPPED = b"ERR Errors trying to SHUTDOWN. Check logs."
+
+
+def behind(primary: Process, replica: Follower, wire: Wire) -> None:
+    """Write something that the replica does not acknowledge."""
+    eventually(lambda: ask(primary, "ROLE")[2])
+    assert wire.call("SET", "k", "v") == b"OK"
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
+def test_abort(start: Start, kind: str) -> None:
+    one = start(kind, "--shutdown-timeout", "3600")
+    with Follower(one) as replica, one.wire() as wire, one.wire() as other:
+        behind(one, replica, wire)
+        assert other.call("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
+        wire.command("SHUTDOWN", "NOSAVE")
+        eventually(lambda: info(one, "clients")["blocked_clients"] == "1")
+        # Reads go on, and writes wait.
+        assert other.call("GET", "k") == b"v"
+        with one.wire() as writer:
+            writer.command("SET", "k", "w")
+            eventually(lambda: info(one, "clients")["blocked_clients"] == "2")
+            assert other.call("SHUTDOWN", "ABORT") == b"OK"
+            assert wire.reply() == NOT_STOPPED
+            assert writer.reply() == b"OK"
+        assert other.call("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
+
+
+@pytest.mark.parametrize("how", ["acknowledged", "now", "time", "signal", "gone"])
+def test_it_stops(start: Start, how: str) -> None:
+    one = start("ours", "--shutdown-timeout", "1" if how == "time" else "3600")
+    with Follower(one) as replica, one.wire() as wire, one.wire() as other:
+        behind(one, replica, wire)
+        wire.command("SHUTDOWN")
+        if how != "time":
+            eventually(lambda: info(one, "clients")["blocked_clients"] == "1")
+        if how == "acknowledged":
+            replica.acknowledge(int(info(one)["master_repl_offset"]))
+        elif how == "now":
+            other.command("SHUTDOWN", "NOW")
+        elif how == "signal":
+            one.process.send_signal(signal.SIGTERM)
+        elif how == "gone":
+            replica.wire.reset()
+        wire.expect_closed()
+    assert one.process.wait(20) == 0
+
+
+def test_a_signal(start: Start) -> None:
+    one = start("ours", "--shutdown-timeout", "3600")
+    with Follower(one) as replica, one.wire() as wire:
+        behind(one, replica, wire)
+        one.process.send_signal(signal.SIGTERM)
+        replica.read_until(b"GETACK\r\n$1\r\n*\r\n")
+        replica.acknowledge()
+        wire.expect_closed()
+    assert one.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("replica", ["ours", "real"])
+def test_nothing_is_lost(start: Start, replica: str) -> None:
+    one, other = start("ours"), start(replica)
+    follow(other, one)
+    with one.wire() as wire:
+        wire.send(b"INCR n\r\n" * 5000 + b"SHUTDOWN\r\n")
+        assert [wire.reply() for _ in range(5000)][-1] == 5000
+        wire.expect_closed()
+    assert one.process.wait(20) == 0
+    assert ask(other, "GET", "n") == b"5000"
