@@ -168,8 +168,10 @@ class Writer:
         try:
             connection.send_command("SET", key, key)
             connection.read_response()
-        except ResponseError:
-            return Outcome.failed
+        except ResponseError as error:
+            # This one says that the write was applied, but not by enough replicas.
+            unconfirmed = str(error).startswith("UNCONFIRMED")
+            return Outcome.unknown if unconfirmed else Outcome.failed
         except (LinkError, NoAnswer, OSError):
             self._drop()
             return Outcome.unknown
