@@ -19,14 +19,25 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from distcache_server.config import Config
+
 from tests.support.failover import Verdict
 from tests.support.scenarios import SCENARIOS, run
 from tests.support.sentinels import redis_sentinel
 from tests.support.servers import redis_server
 
 SERVERS = {"distcache": "ours", "Redis": "real"}
-MIN_REPLICAS = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
-LONELY = "partition, min-replicas-to-write 1"
+NONE: tuple[str, ...] = ()
+LONELY = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
+SYNCHRONOUS = ("--synchronous-replicas", "1")
+RUNS = {name: (name, NONE) for name in SCENARIOS} | {
+    "partition, min-replicas-to-write 1": ("partition", LONELY)
+}
+"""What is run: a scenario, and settings of the servers."""
+if "synchronous-replicas" in Config.directives:
+    RUNS |= {
+        f"{name}, synchronous-replicas 1": (name, SYNCHRONOUS) for name in ("kill -9", "partition")
+    }
 DURABLE = {"manual": 2}
 """How many replicas "wait" clients wait for, where it is not one."""
 
@@ -38,9 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [*SCENARIOS, LONELY]
     parser.add_argument("--rounds", type=int, default=1, help="of each scenario (default: 1)")
-    parser.add_argument("--only", metavar="NAME", choices=names, action="append", help="a scenario")
+    parser.add_argument("--only", metavar="NAME", choices=RUNS, action="append", help="a scenario")
     parser.add_argument(
         "--down-after", metavar="MS", type=int, default=2000, help="milliseconds (default: 2000)"
     )
@@ -51,8 +61,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     found: Found = defaultdict(lambda: defaultdict(list))
     for number in range(options.rounds):
-        for name in options.only or names:
+        for name in options.only or RUNS:
             for server, kind in SERVERS.items():
+                if kind == "real" and RUNS[name][1] == SYNCHRONOUS:
+                    continue
                 print(f"round {number + 1}: {name}: {server}", file=sys.stderr)
                 for who, verdict in once(name, kind, options.down_after).items():
                     found[name, who][server].append(verdict)
@@ -64,8 +76,7 @@ def main() -> None:
 
 def once(name: str, kind: str, down_ms: int) -> dict[str, Verdict]:
     """One round with servers of one kind."""
-    settings = MIN_REPLICAS if name == LONELY else ()
-    scenario = "partition" if name == LONELY else name
+    scenario, settings = RUNS[name]
     durable = DURABLE.get(scenario, 1)
     with tempfile.TemporaryDirectory(prefix="distcache-failover-") as folder:
         group = Path(folder) / "group"
@@ -86,6 +97,8 @@ def table(found: Found) -> Iterator[str]:
 
 def figures(verdicts: list[Verdict]) -> list[str]:
     """What rounds came to, together."""
+    if not verdicts:
+        return ["-"] * 3
     acknowledged = sum(it.acknowledged for it in verdicts)
     lost = sum(len(it.lost) for it in verdicts)
     gaps = [it.gap_s for it in verdicts]

@@ -142,13 +142,17 @@ class Group:
         kinds: Sequence[str] = ("ours", "ours", "ours"),
         *settings: str,
         proxied: bool = False,
+        preferred: int | None = None,
+        durable: int = 1,
         down_ms: int = 1000,
     ) -> None:
-        self.durable = 1
+        self.durable = durable
         """How many replicas must have what clients that wait for them have written."""
         self.network = Network()
         self.nodes: list[Node] = []
         self.sentinels: list[Sentinel] = []
+        self.promoted: list[Node] = []
+        """One after the other, as far as somebody waited for it."""
         try:
             for number, kind in enumerate(kinds):
                 self.nodes.append(Node(kind, settings, folder / f"node-{number}"))
@@ -158,6 +162,8 @@ class Group:
             for node in self.replicas:
                 node.follow(self.primary)
             eventually(lambda: all(n.follows(self.primary) for n in self.replicas), timeout=LONG)
+            if preferred is not None:
+                ask(self.nodes[preferred].server, "CONFIG", "SET", "replica-priority", 1)
             text = configuration(self.primary.address, down_ms)
             self.sentinels += [Sentinel(text, folder / f"sentinel-{n}") for n in range(3)]
             eventually(self.is_complete, timeout=LONG)
@@ -194,6 +200,7 @@ class Group:
         before = self.primary
         eventually(lambda: self.named() is not before, timeout=LONG)
         self.primary = self.named()
+        self.promoted.append(self.primary)
         return self.primary
 
     def wait_settled(self) -> None:
