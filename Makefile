@@ -25,7 +25,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-hot fuzz torture docs image clean servers
+.PHONY: help run test lint bench bench-hot fuzz torture failover docs image clean servers clients
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fuzz: $(INSTALLED_TEST) servers ## the long fuzzing runs; COMMANDS=1000000 SECON
 
 torture: $(INSTALLED_TEST) servers ## kill servers and cut their power; ROUNDS=100 of each kind
 	$(BIN)/python -m tests.torture --rounds $(ROUNDS) $(ARGS)
+
+failover: $(INSTALLED_TEST) servers ## failovers by Sentinel, ours and Redis; ARGS="--rounds 20" for more
+	$(BIN)/python -m tests.failover $(ARGS)
 
 docs: $(INSTALLED) ## write the pages in docs/ that are made from the source
 	$(BIN)/python -m distcache_server.config.docs > docs/configuration.md.new
@@ -82,3 +85,7 @@ $(INSTALLED_LINT): pyproject.toml | $(BIN)/python
 
 servers: | $(BIN)/python
 	@tests/setup.sh $(BIN)
+	@tests/clients.sh node
+
+clients: ## get the clients of other languages that docs/failover.md shows, for its tests
+	tests/clients.sh node go

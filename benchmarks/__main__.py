@@ -1,12 +1,16 @@
-"""What `make bench` runs: throughput, memory and latency beside a real redis-server.
+"""What `make bench` runs: throughput, memory, latency and replication beside a real redis-server.
 
-    python -m benchmarks             # under ten minutes
-    python -m benchmarks --quick     # under two
+    python -m benchmarks             # about fifteen minutes
+    python -m benchmarks --quick     # about three
 
-Each of the three can run alone: `python -m benchmarks.throughput`, `.memory`, `.latency`. Time per
-command without a socket is `python -m benchmarks.hot_path`; what snapshots cost, `.saving`.
+Each of the four can run alone: `python -m benchmarks.throughput`, `.memory`, `.latency`,
+`.replication`. Time per command without a socket is `python -m benchmarks.hot_path`; what snapshots
+cost, `.saving`.
 """
 
-from benchmarks import latency, memory, report, throughput
+from benchmarks import latency, memory, replication, report, throughput
 
-report.run(__doc__, [throughput.BENCHMARK, memory.BENCHMARK, latency.BENCHMARK])
+report.run(
+    __doc__,
+    [throughput.BENCHMARK, memory.BENCHMARK, latency.BENCHMARK, replication.BENCHMARK],
+)

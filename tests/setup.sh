@@ -4,7 +4,8 @@
 # Installs what is missing when that is possible without asking for a password, else says which tests
 # will be skipped. It never starts or stops a service: Debian's package redis-server starts one, so
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
-# link FOLDER/redis-server gives that name back. Of the other package only its redis.conf is taken.
+# links FOLDER/redis-server and FOLDER/redis-sentinel give those names back. Of the other package only
+# its redis.conf is taken.
 # fuse3 mounts the file system on which tests cut the power.
 set -euo pipefail
 
@@ -22,6 +23,11 @@ link_server() {
         # A build that does not tell its roles apart by name is no server.
         "$folder/redis-server" --version 2>/dev/null | grep -q "^Redis server" ||
             rm "$folder/redis-server"
+    fi
+    if ! have redis-sentinel && have redis-server; then
+        # That name makes the same program a Sentinel.
+        twin=$(PATH="$folder:$PATH" command -v redis-server)
+        ln -sf "$(readlink -f "$twin")" "$folder/redis-sentinel"
     fi
 }
 
@@ -64,7 +70,7 @@ if [[ -e /dev/fuse ]] && ! have fusermount3; then
 fi
 
 have redis-server ||
-    echo "missing: redis-server; tests that compare with a real Redis will be skipped" >&2
+    echo "missing: redis-server; tests with a real Redis or Sentinel will be skipped" >&2
 [[ -e /dev/fuse ]] && have fusermount3 ||
     echo "missing: /dev/fuse or fusermount3 (package fuse3); power cuts will be skipped" >&2
 have redis-cli ||

@@ -8,8 +8,11 @@ and whole transactions: where our log ends, there our keys are.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -201,8 +204,14 @@ class Session(asyncio.Protocol):
             self.transport.write(data)
 
     def drop(self, reason: str | None) -> None:
-        """Close the connection."""
+        """Close the connection, and let the primary see it at once.
+
+        The transport would close it in its next turn, after CONFIG REWRITE in the transaction by
+        which Sentinel promotes us.  Until then the old primary would count us among its replicas.
+        """
         if self.transport is not None:
+            with suppress(OSError), _duplicate(self.transport) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
             self.transport.abort()
         self._end(reason)
 
@@ -405,6 +414,11 @@ class Session(asyncio.Protocol):
             self.engine.blocking.serve(self.engine.ready)
         if asked:
             self.acknowledge()
+
+
+def _duplicate(transport: asyncio.Transport) -> socket.socket:
+    """The socket of a transport, which keeps its own."""
+    return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
 
 
 def _ignore(_: bytes) -> None:

@@ -404,6 +404,17 @@ def test_redis_cli_fetches_a_snapshot(start: Start, tmp_path: Path) -> None:
     process.communicate()
 
 
+def test_a_promoted_replica_is_gone_at_once(start: Start) -> None:
+    """The old primary does not count it until the transaction that promotes it is over."""
+    one, other = start("ours"), start("ours")
+    follow(other, one)
+    with other.wire() as wire:
+        for words in (("MULTI",), ("REPLICAOF", "NO", "ONE"), ("DEBUG", "SLEEP", 4), ("EXEC",)):
+            wire.command(*words)
+        eventually(lambda: info(one)["connected_slaves"] == "0")
+        assert not wire.has_reply()
+
+
 # Faults
 
 
