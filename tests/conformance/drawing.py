@@ -27,6 +27,7 @@ GROUPS = (
     "sorted_set",
     "hyperloglog",
     "geo",
+    "stream",
     "generic",
 )
 LEFT_OUT = {
@@ -59,6 +60,7 @@ KEYS = {
     "sorted_set": [b"zset1", b"zset2", b"zset3"],
     "hyperloglog": [b"hll1", b"hll2"],
     "geo": [b"geo1", b"geo2"],
+    "stream": [b"x1", b"x2"],
 }
 ANY_KEY = [*{key: None for keys in KEYS.values() for key in keys}, b"missing", b""]
 VALUES = [
