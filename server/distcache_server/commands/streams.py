@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distcache_server.arguments import INT64_MAX, Args, integer, options
+from distcache_server.arguments import INT64_MAX, Args, Columns, integer, options
 from distcache_server.errors import NoSuchKey, SyntaxFailure, WrongArity, WrongType
 from distcache_server.events import STREAM
 from distcache_server.registry import DENYOOM, FAST, ONE_KEY, READONLY, WRITE, group
@@ -155,6 +155,29 @@ def next_of(last: int, ms: int) -> int:
     return last + 1
 
 
+def xadd_run(client: Client, columns: Columns) -> list[Any] | None:
+    """Entries that arrived together, where they go to one stream and get their ids here."""
+    keyspace = client.keyspace
+    keys, ids = columns[1], columns[2]
+    key, count = keys[0], len(keys)
+    if keyspace.observed or keys.count(key) != count or ids.count(b"*") != count:
+        return None
+    stream = keyspace.find(key)
+    if type(stream) is not Stream or len(columns) & 1 == 0:
+        return None
+    first = max(keyspace.now_ms << BITS, stream.last_id + 1)
+    if first + count > LARGEST:
+        return None
+    stream.extend(first, columns[3:], keyspace.limits)
+    keyspace.changes += count
+    texts: list[Any] = [shown(number) for number in range(first, first + count)]
+    if client.engine.log is not None:
+        client.effect = [
+            [b"XADD", key, text, *entry] for text, *entry in zip(texts, *columns[3:], strict=True)
+        ]
+    return texts
+
+
 @command(
     "XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id>"
     " field value [field value ...]",
@@ -164,6 +187,8 @@ def next_of(last: int, ms: int) -> int:
     tips="nondeterministic_output",
     complexity="O(1) when adding a new entry, O(N) when trimming where N being the number of "
     "entries evicted.",
+    run=xadd_run,
+    runs_all=True,
 )
 def xadd(client: Client, words: Args) -> bytes | None:
     """Appends a new message to a stream. Creates the key if it doesn't exist."""
@@ -198,15 +223,17 @@ def xadd(client: Client, words: Args) -> bytes | None:
     if stream is None:
         stream = Stream()
         keyspace.replace(key, stream)
-    stream.add(number, words[at + 1 :], keyspace.limits)
+    entry = words[at + 1 :]
+    stream.add(number, entry, keyspace.limits)
     text = shown(number)
     keyspace.changed(key, b"xadd", STREAM)
-    start = [b"XADD", key]
+    trimmed: list[bytes] = []
     if options is not None and options.trimming is not None and options.trimming.apply(stream):
         keyspace.also(key, b"xtrim", STREAM)
         # The first entries went, so this says exactly which.
-        start += [b"MAXLEN", b"=", b"%d" % len(stream)]
-    client.effect = [*start, text, *words[at + 1 :]]
+        trimmed = [b"MAXLEN", b"=", b"%d" % len(stream)]
+    if client.engine.log is not None:
+        client.effect = [b"XADD", key, *trimmed, text, *entry]
     return text
 
 

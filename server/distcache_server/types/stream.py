@@ -11,7 +11,7 @@ reads or deletes a little at a time comes to the same block again.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from sys import getsizeof
 from typing import TYPE_CHECKING
@@ -30,6 +30,16 @@ HEADER, ENTRY, WORD = 14, 10, 2
 DRAINED = 1000
 """Blocks that are freed together."""
 
+COPIED = (
+    "_bytes",
+    "_size",
+    "_spared",
+    "_tail_fields",
+    "_used",
+    "added",
+    "deleted_id",
+    "last_id",
+)
 NOTHING = Entries([], [])
 
 _last = attrgetter("last")
@@ -44,6 +54,7 @@ class Stream:
         "_open",
         "_opened",
         "_size",
+        "_spared",
         "_tail",
         "_tail_fields",
         "_used",
@@ -63,6 +74,8 @@ class Stream:
         """Entries that the tail has had, those that were deleted included."""
         self._bytes = 0
         """What it would take in Redis."""
+        self._spared = 0
+        """What an entry with these fields takes less than its text."""
         self._size = 0
         self._open: Block | None = None
         self._opened = NOTHING
@@ -78,8 +91,8 @@ class Stream:
     def copy(self) -> Stream:
         other = Stream()
         other._blocks = [block.copy() for block in self._blocks]
-        other._tail = Entries(self._tail.ids[:], self._tail.rows[:])
-        for name in ("_tail_fields", "_used", "_bytes", "_size", "last_id", "deleted_id", "added"):
+        other._tail = Entries(self._tail.ids[:], self._tail.rows[:], self._tail.fields)
+        for name in COPIED:
             setattr(other, name, getattr(self, name))
         other.groups = {name: group.copy() for name, group in self.groups.items()}
         return other
@@ -96,28 +109,68 @@ class Stream:
             self._used >= limits.stream_entries or self._bytes + size >= limits.stream_bytes
         ):
             self._pack()
-        tail = self._tail
         fields = words[::2]
         if not self._used:
-            self._tail_fields = list(fields)
+            self._set_fields(list(fields))
             self._bytes = HEADER + size
-        if fields == self._tail_fields:
-            size -= len(b"".join(fields)) - WORD * len(fields)
+        tail = self._tail
+        if tail.fields is None:
+            tail.rows.append(words)
+        elif fields == self._tail_fields:
+            tail.rows.append(words[1::2])
         else:
-            size += WORD * (len(words) + 1)
-        self._bytes += size + ENTRY
-        self._used += 1
+            tail.rows = [whole for _, whole in tail.between(0, len(tail.ids))]
+            tail.fields = None
+            tail.rows.append(words)
         tail.ids.append(number)
-        tail.rows.append(words)
+        self._bytes += size - self._spared if tail.fields else size + WORD * len(words) + ENTRY
+        self._used += 1
         self._size += 1
         self.added += 1
         self.last_id = number
 
+    def extend(self, first: int, columns: Sequence[Words], limits: Limits) -> None:
+        """Append entries whose ids follow each other: all first words, all second words, ..."""
+        fields = [column[0] for column in columns[::2]]
+        count = len(columns[0])
+        uniform = [column.count(column[0]) for column in columns[::2]] == [count] * len(fields)
+        values = columns[1::2]
+        each = WORD * len(values) + ENTRY
+        largest = sum(max(map(len, column)) for column in values) + each
+        at = 0
+        while at < count:
+            tail = self._tail
+            room = 0
+            if uniform and self._used and tail.fields is not None and fields == self._tail_fields:
+                free = limits.stream_bytes - self._bytes - self._spared
+                room = min(free // largest - 2, limits.stream_entries - self._used, count - at)
+            if room <= 0:
+                self.add(first + at, [column[at] for column in columns], limits)
+                at += 1
+                continue
+            parts = [column[at : at + room] for column in values]
+            tail.ids += range(first + at, first + at + room)
+            tail.rows += zip(*parts, strict=True)
+            self._bytes += sum(len(b"".join(part)) for part in parts) + room * each
+            self._used += room
+            self._size += room
+            self.added += room
+            at += room
+        self.last_id = first + count - 1
+
+    def _set_fields(self, fields: list[bytes]) -> None:
+        """The tail begins, with an entry of these fields."""
+        known = self._blocks[-1].fields if self._blocks else None
+        if known is None or list(known) != fields:
+            known = tuple(fields) or None
+        self._tail.fields = known
+        self._tail_fields = fields
+        self._spared = len(b"".join(fields)) - WORD * len(fields) - ENTRY
+
     def _pack(self) -> None:
         """Turn the tail into a block."""
         if self._tail.ids:
-            known = self._blocks[-1].fields if self._blocks else None
-            self._blocks.append(Block(self._tail, known))
+            self._blocks.append(Block(self._tail))
         self._begin_tail()
 
     def _begin_tail(self) -> None:

@@ -64,19 +64,13 @@ class Block:
 
     __slots__ = ("base_ms", "count", "fields", "first", "last", "packed", "skipped")
 
-    def __init__(self, entries: Entries, known: Fields | None = None) -> None:
-        """A block of entries; ``known`` are fields that these may have in common with others."""
-        self.pack(entries, known)
+    def __init__(self, entries: Entries) -> None:
+        self.pack(entries)
 
-    def pack(self, entries: Entries, known: Fields | None = None) -> None:
+    def pack(self, entries: Entries) -> None:
         """Take these entries, one at least, in place of those that were here."""
         ids, rows = entries.ids, entries.rows
         self.fields = entries.fields
-        if self.fields is None:
-            fields = tuple(rows[0][::2])
-            if fields and all(tuple(row[::2]) == fields for row in rows):
-                self.fields = known if fields == known else fields
-                rows = [row[1::2] for row in rows]
         self.base_ms = base = ids[0] >> BITS
         after = [(number >> BITS) - base for number in ids]
         sequences = [number & SEQUENCE for number in ids]

@@ -24,7 +24,7 @@ _negative = re.compile(rb"-[1-9][0-9]*").fullmatch
 
 def shown(number: int) -> bytes:
     """The id as clients see it."""
-    return b"%d-%d" % (number >> BITS, number & SEQUENCE)
+    return f"{number >> BITS}-{number & SEQUENCE}".encode()
 
 
 def _part(text: bytes) -> int:

@@ -41,6 +41,18 @@ class Machine(RuleBasedStateMachine):
             self.model[number] = words
             self.added += 1
 
+    @rule(fields=st.sampled_from(FIELDS), count=st.sampled_from([1, 2, 50, 130]), odd=st.booleans())
+    def extend(self, fields: tuple[bytes, ...], count: int, odd: bool) -> None:
+        first = self.subject.last_id + 5
+        rows = []
+        for number in range(first, first + count):
+            rows.append([word for field in fields for word in (field, b"%d" % (number & 0xFFF))])
+        if odd:
+            rows[-1][0] = b"odd"
+        self.subject.extend(first, list(zip(*rows, strict=True)), self.limits)
+        self.model.update(enumerate(rows, first))
+        self.added += count
+
     def at(self, place: int) -> int:
         """An id that is there, or beside one."""
         ids = list(self.model)
