@@ -91,7 +91,7 @@ def test_a_consumer_who_waits_is_logged() -> None:
     direct = Direct(now_ms=NOW_MS)
     direct("XGROUP", "CREATE", "k", "g", "$", "MKSTREAM")
     log = logging(direct)
-    direct(*"XREADGROUP GROUP g c BLOCK 0 STREAMS k >".split())
+    direct("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "k", ">")
     assert direct.client.blocked is not None
     assert log == ["XGROUP CREATECONSUMER k g c"]
     assert direct.client.effect is None
