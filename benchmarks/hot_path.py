@@ -59,6 +59,7 @@ CASES = {
     "SADD": Case([command(b"SADD", b"set", b"member")]),
     "HSET": Case([command(b"HSET", b"hash", b"field", b"xxx")]),
     "ZADD": Case([command(b"ZADD", b"zset", b"0", b"member")]),
+    "XADD": Case([command(b"XADD", b"stream", b"*", b"field", b"xxx")]),
     "MSET": Case([command(b"MSET", *chain.from_iterable((b"k%d" % i, b"xxx") for i in range(10)))]),
     "LRANGE_100": Case([command(b"LRANGE", b"list", b"0", b"99")], LISTED, stretch=100),
 }

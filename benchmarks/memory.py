@@ -33,6 +33,7 @@ from benchmarks.report import Benchmark, Record, Table
 MB = 1 << 20
 KEY = b"key:%012d"
 REQUIRED_PER_STRING = 1.4
+REQUIRED_PER_ENTRY = 2.0
 BLOCK_BYTES = 20_000
 PROBE_BYTES = 4 * MB
 """How much is written between two looks at the server."""
@@ -46,12 +47,14 @@ LONGEST = 90.0
 
 @dataclass(frozen=True)
 class Fill:
-    """A number of keys of one shape."""
+    """A number of keys of one shape, or of entries of one key."""
 
     name: str
     pattern: bytes
     keys: int
     required: float | None
+    counted: tuple[bytes, ...] = (b"DBSIZE",)
+    """The command that counts them."""
 
 
 def _numbered(name: bytes, size: int) -> list[bytes]:
@@ -60,6 +63,10 @@ def _numbered(name: bytes, size: int) -> list[bytes]:
 
 def _pairs(size: int) -> list[bytes]:
     return list(chain.from_iterable((b"field:%d" % i, b"value:%012d") for i in range(size)))
+
+
+def _fields(*names: bytes) -> list[bytes]:
+    return [word for name in names for word in (name, b"%012d")]
 
 
 FILLS = (
@@ -74,6 +81,13 @@ FILLS = (
         template(b"HSET", KEY, *_pairs(5)),
         100_000,
         None,
+    ),
+    Fill(
+        "entries of a stream: 3 fields with 12-byte values",
+        template(b"XADD", b"stream", b"*", *_fields(b"time", b"user", b"page")),
+        1_000_000,
+        REQUIRED_PER_ENTRY,
+        (b"XLEN", b"stream"),
     ),
 )
 
@@ -196,7 +210,7 @@ def _per_key(servers: dict[str, tuple[str, ...]], scale: float) -> Table:
         for name, words in servers.items():
             report.progress(f"{keys} {fill.name}: {name}")
             with peers.start(name, words) as peer:
-                record[name] = _bytes_per_key(peer, fill.pattern, keys)
+                record[name] = _bytes_per_key(peer, fill, keys)
         if REDIS in servers:
             ratio = float(record[OURS] or 0) / float(record[REDIS] or 0)
             record |= {"ratio": ratio, "required": fill.required}
@@ -217,11 +231,11 @@ def _per_key(servers: dict[str, tuple[str, ...]], scale: float) -> Table:
     )
 
 
-def _bytes_per_key(peer: Peer, pattern: bytes, keys: int) -> float:
+def _bytes_per_key(peer: Peer, fill: Fill, keys: int) -> float:
     with Wire(peer.port) as wire:
         before = peer.resident()
-        wire.pour(blocks(pattern, range(keys)), window=4)
-        if wire.number(b"DBSIZE") != keys:
+        wire.pour(blocks(fill.pattern, range(keys)), window=4)
+        if wire.number(*fill.counted) != keys:
             raise Unavailable(f"{peer.name} did not keep all keys")
         return (peer.resident() - before) / keys
 

@@ -80,6 +80,7 @@ TESTS = {
         Test("spop"),
         Test("zadd"),
         Test("zpopmin"),
+        Test("xadd", ("xadd", "mystream", "*", "myfield", "xxx")),
         *map(_lrange, (100, 300, 500, 600)),
         Test("mset"),
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from distcache_replication import rdb
 from distcache_replication.segment import NO_HISTORY, annotation, encode, head
 
-from distcache_server import snapshot
+from distcache_server import snapshot, stream_form
 from distcache_server.capture import Walk
 from distcache_server.reply import double
 from distcache_server.types.buffer import Buffer
@@ -26,6 +26,7 @@ from distcache_server.types.hash import Hash
 from distcache_server.types.list import List
 from distcache_server.types.set import Set
 from distcache_server.types.sorted_set import SortedSet
+from distcache_server.types.stream import Stream
 
 if TYPE_CHECKING:
     from distcache_server.keyspace import Limits, Value
@@ -54,6 +55,8 @@ def commands_for(key: bytes, value: Value, deadline: int | None) -> Iterator[lis
         yield from _in_pieces([b"HSET", key], words, 2)
         if value.deadlines is not None:
             yield from _field_deadlines(key, value)
+    elif kind is Stream:
+        yield from stream_form.commands_for(key, value)
     else:
         yield [b"SET", key, bytes(value)]
     if deadline is not None:

@@ -34,7 +34,8 @@ class Wait(Exception):
 
     ``timeout_ms`` 0 waits for ever.  ``otherwise`` is the reply inside MULTI, where nobody waits,
     and when time is up, unless ``timed_out`` is given.  With no keys the client waits for time, or
-    for whatever calls ``Blocking.answer``.
+    for whatever calls ``Blocking.answer``.  With ``always`` the handler runs again whenever a key
+    changes, also when it is gone.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Wait(Exception):
         timeout_ms: int,
         otherwise: Any = NullArray,
         timed_out: Any = None,
+        always: bool = False,
     ) -> None:
         super().__init__()
         self.keys = keys
@@ -51,7 +53,9 @@ class Wait(Exception):
         self.timeout_ms = timeout_ms
         self.otherwise = otherwise
         self.timed_out = otherwise if timed_out is None else timed_out
+        self.always = always
         self.words: Args = []
+        """The command; whoever raises this may set another to run."""
         self.command: Command | None = None
         self.handler: Callable[[Client, Args], Any] | None = None
         self.elapsed_ns = 0
@@ -155,10 +159,8 @@ class Blocking:
         # Who leaves the queue or joins it meanwhile must not disturb the walk.
         for client in list(keyspace.waiting.get(key, ())):
             value = keyspace.peek(key)
-            if value is None:
-                break
             wait = client.blocked
-            if wait is not None and (wait.kind is None or type(value) is wait.kind):
+            if wait is not None and (wait.always or _fits(value, wait.kind)):
                 self._retry(client, wait)
 
     def _retry(self, client: Client, wait: Wait) -> None:
@@ -184,6 +186,10 @@ class Blocking:
             if engine.confirm is not None:
                 reply = marked_since(client, reply, logged)
             self.answer(client, reply)
+
+
+def _fits(value: Any, kind: type | None) -> bool:
+    return value is not None and (kind is None or type(value) is kind)
 
 
 def _uncounted(_: Client, __: Wait, ___: CommandError | None) -> None:

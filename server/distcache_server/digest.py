@@ -16,12 +16,14 @@ from distcache_server.types.list import List
 from distcache_server.types.names import TYPES
 from distcache_server.types.set import Set
 from distcache_server.types.sorted_set import SortedSet
+from distcache_server.types.stream import Stream
+from distcache_server.types.stream_id import BITS, SEQUENCE
 
 if TYPE_CHECKING:
     from distcache_server.keyspace import Keyspace
 
 EMPTY = bytes(20)
-NUMBERS = {b"string": 0, b"list": 1, b"set": 2, b"zset": 3, b"hash": 4}
+NUMBERS = {b"string": 0, b"list": 1, b"set": 2, b"zset": 3, b"hash": 4, b"stream": 6}
 
 
 def either(one: bytes, other: bytes) -> bytes:
@@ -65,11 +67,19 @@ def of_hash(digest: bytes, value: Hash) -> bytes:
     return digest
 
 
+def of_stream(digest: bytes, value: Stream) -> bytes:
+    for node in value.nodes():
+        for number, words in node:
+            digest = mixed(digest, (b"%d.%d" % (number >> BITS, number & SEQUENCE), *words))
+    return digest
+
+
 BY_CLASS: dict[type, Callable[[bytes, Any], bytes]] = {
     List: of_list,
     Set: of_set,
     SortedSet: of_sorted_set,
     Hash: of_hash,
+    Stream: of_stream,
 }
 
 

@@ -467,7 +467,7 @@ def _set_aside(client: Client, entry: Entry, words: Args, stop: Wait | Hold, sta
     if isinstance(stop, Hold):
         client.backlog = [words]
         return
-    stop.words = words
+    stop.words = stop.words or words
     stop.command = entry.command
     stop.handler = stop.handler or entry.handler
     stop.elapsed_ns = time_ns() - started

@@ -22,6 +22,7 @@ from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag, Handler
 from distcache_server.snapshot_file import Progress, SnapshotFile
 from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
+from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -167,6 +168,8 @@ class Engine:
             self.limits.set_entries = config.set_max_listpack_entries
             self.limits.set_intset = config.set_max_intset_entries
             self.limits.set_value = config.set_max_listpack_value
+            self.limits.stream_bytes = config.stream_node_max_bytes or MOST_BYTES
+            self.limits.stream_entries = config.stream_node_max_entries or MOST_ENTRIES
             self.limits.zset_entries = config.zset_max_listpack_entries
             self.limits.zset_value = config.zset_max_listpack_value
 
@@ -214,6 +217,8 @@ class Engine:
                     "set-max-listpack-entries",
                     "set-max-intset-entries",
                     "set-max-listpack-value",
+                    "stream-node-max-bytes",
+                    "stream-node-max-entries",
                     "zset-max-listpack-entries",
                     "zset-max-listpack-value",
                 ),

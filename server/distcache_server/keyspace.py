@@ -16,6 +16,7 @@ from distcache_server.errors import WrongType
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.deadlines import NEVER
 from distcache_server.types.hash import Hash
+from distcache_server.types.stream import Stream
 from distcache_server.types.table import Table
 from distcache_server.types.wheel import SHIFT, Wheel
 
@@ -51,6 +52,8 @@ class Limits:
         "set_entries",
         "set_intset",
         "set_value",
+        "stream_bytes",
+        "stream_entries",
         "zset_entries",
         "zset_value",
     )
@@ -63,6 +66,8 @@ class Limits:
         self.set_entries = 128
         self.set_intset = 512
         self.set_value = 64
+        self.stream_bytes = 4096
+        self.stream_entries = 100
         self.zset_entries = 128
         self.zset_value = 64
 
@@ -424,7 +429,7 @@ class Keyspace:
 
     def bury(self, key: bytes, value: Value) -> None:
         """Leave a large value to be freed later, a little at a time."""
-        if len(value) > LARGE:
+        if len(value) > LARGE or (type(value) is Stream and value.groups):
             self.graveyard.append(value)
         if type(value) is Hash and value.deadlines is not None:
             self._forget_fields(key, value)
@@ -445,6 +450,16 @@ class Keyspace:
         """Tell of another event that belongs to a change which was counted already."""
         if self.observed:
             self._tell(key, event, kind)
+
+    def noted(self, key: bytes, event: bytes = b"", kind: int = 0) -> None:
+        """Count a change that neither WATCH nor blocked clients are to notice."""
+        self.changes += 1
+        if self.ledger is not None:
+            value = self.values.get(key)
+            if value is not None:
+                self.ledger.measure(key, value)
+        if event and self.notify is not None:
+            self.notify(self.index, kind, event, key)
 
     def _tell(self, key: bytes, event: bytes, kind: int) -> None:
         self.touch_watched(key, kind)
@@ -573,6 +588,9 @@ class Keyspace:
         for key in self.watched:
             if key in self.values:
                 self.touch_watched(key)
+        for key in self.waiting:
+            if key in self.values:
+                self.ready[self, key] = None
         if self.values.count:
             self.graveyard += [self.wheel, self.field_wheel]
             if self.capture is not None:
@@ -621,7 +639,7 @@ class Keyspace:
             keyspace.touch_watched(key)
         for keyspace in (self, other):
             for key in keyspace.waiting:
-                if key in keyspace.values:
+                if key in self.values or key in other.values:
                     keyspace.ready[keyspace, key] = None
             keyspace.arrange()
 

@@ -13,7 +13,7 @@ from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.client import Client
 from distcache_server.errors import CommandError
-from distcache_server.registry import Handler, every_command
+from distcache_server.registry import Handler, TableKey, every_command
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
@@ -33,14 +33,14 @@ class Replay:
 
     def __init__(self, engine: Engine) -> None:
         self.client = Client(engine)
-        self._arity: dict[bytes, tuple[Handler, int, int]] = {}
+        self._arity: dict[TableKey, tuple[Handler, int, int]] = {}
         self._queue: list[Args] | None = None
         """Commands since MULTI, which do nothing until EXEC."""
         self._rarely = logs.Rarely()
         self.begin()
         for command in every_command():
             for name in command.keys_in_table:
-                if isinstance(name, bytes) and not command.subcommands:
+                if not command.subcommands:
                     self._arity[name] = command.handler, command.least, command.most
 
     @property
@@ -113,6 +113,8 @@ class Replay:
 
     def _run(self, words: Args) -> None:
         found = self._arity.get(words[0]) or self._arity.get(words[0].upper())
+        if found is None and len(words) > 1:
+            found = self._arity.get((words[0].upper(), words[1].upper()))
         if found is None:
             raise CannotApply(words, "a command that is not known here")
         handler, least, most = found

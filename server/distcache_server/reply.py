@@ -10,12 +10,13 @@ it there: maps are flat, doubles are strings, booleans numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Any
 
 from distcache_server.types.buffer import Buffer
+from distcache_server.types.stream_id import shown
 
 Encoder = Callable[[Any], bytes]
 Encoders = dict[type, Encoder]
@@ -51,6 +52,18 @@ class Bulks(list[bytes]):
 
 class Equals(tuple[list[bytes], int]):
     """An array of bulk strings, and the length that each of them is known to have."""
+
+    __slots__ = ()
+
+
+class Entries(list[tuple[int, Sequence[bytes]]]):
+    """Entries of a stream: each an array of its id and an array of its words."""
+
+    __slots__ = ()
+
+
+class ByKey(list[tuple[bytes, Any]]):
+    """What was found at keys: a map in RESP3, an array of two-element arrays in RESP2."""
 
     __slots__ = ()
 
@@ -161,7 +174,7 @@ def encode_number(value: int) -> bytes:
     return NUMBERS[value] if 0 <= value < 1024 else b":%d\r\n" % value
 
 
-def encode_bulks(values: list[bytes]) -> bytes:
+def encode_bulks(values: Sequence[bytes]) -> bytes:
     """Bulk strings one after the other: in C where all are alike in length or short."""
     if not values:
         return b""
@@ -186,6 +199,15 @@ def encode_equals(reply: Equals) -> bytes:
 
 def encode_array(values: Bulks) -> bytes:
     return b"*%d\r\n%b" % (len(values), encode_bulks(values))
+
+
+def encode_entries(entries: Entries) -> bytes:
+    parts = [b"*%d\r\n" % len(entries)]
+    for number, words in entries:
+        text = shown(number)
+        parts.append(b"*2\r\n$%d\r\n%b\r\n*%d\r\n" % (len(text), text, len(words)))
+        parts.append(encode_bulks(words))
+    return b"".join(parts)
 
 
 def encode_scores(pairs: Scores) -> bytes:
@@ -217,6 +239,7 @@ class _Protocol:
             tuple: self.array,
             Bulks: encode_array,
             Equals: encode_equals,
+            Entries: encode_entries,
             Replies: self.sequence,
         }
 
@@ -240,6 +263,7 @@ class _Resp2(_Protocol):
             bool: lambda value: b":1\r\n" if value else b":0\r\n",
             dict: lambda value: self.array(list(chain.from_iterable(value.items()))),
             MapReply: lambda value: self.array(list(chain.from_iterable(value))),
+            ByKey: self.array,
             Pairs: lambda value: self.array(list(chain.from_iterable(value))),
             Scores: encode_scores,
             SetReply: self.array,
@@ -260,6 +284,7 @@ class _Resp3(_Protocol):
             bool: lambda value: b"#t\r\n" if value else b"#f\r\n",
             dict: lambda value: self.map(list(value.items())),
             MapReply: self.map,
+            ByKey: self.map,
             Pairs: self.array,
             Scores: encode_scores_apart,
             SetReply: lambda value: self.array(value, b"~"),

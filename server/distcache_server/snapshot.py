@@ -12,12 +12,14 @@ from typing import Any
 
 from distcache_replication import rdb
 
+from distcache_server import stream_form
 from distcache_server.keyspace import Keyspace, Limits
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.hash import Hash
 from distcache_server.types.list import List
 from distcache_server.types.set import LISTPACK, Set
 from distcache_server.types.sorted_set import Item, SortedSet
+from distcache_server.types.stream import Stream
 
 SPAN = 1000
 """Members of a sorted set that are copied together."""
@@ -67,6 +69,10 @@ def _of_hash(value: Hash, _: Limits, style: rdb.Style) -> rdb.Form:
     return rdb.of_expiring(items, len(value), deadlines, packed, style)
 
 
+def _of_stream(value: Stream, _: Limits, style: rdb.Style) -> rdb.Form:
+    return stream_form.form_of(value, style)
+
+
 FORMS: dict[type, Callable[[Any, Limits, rdb.Style], rdb.Form]] = {
     bytes: _of_string,
     Buffer: _of_string,
@@ -74,6 +80,7 @@ FORMS: dict[type, Callable[[Any, Limits, rdb.Style], rdb.Form]] = {
     Set: _of_set,
     SortedSet: _of_sorted_set,
     Hash: _of_hash,
+    Stream: _of_stream,
 }
 
 
@@ -112,11 +119,8 @@ def pieces(
 
 
 def value_of(kind: int, value: Any, limits: Limits) -> Any:
-    """What the keyspace keeps for a plain value; Unsupported where there is no such type."""
-    make = MAKERS.get(kind)
-    if make is None:
-        raise rdb.Unsupported("streams are not supported")
-    return make(value, limits)
+    """What the keyspace keeps for a plain value."""
+    return MAKERS[kind](value, limits)
 
 
 def _string(value: bytes, _: Limits) -> bytes:
@@ -147,6 +151,7 @@ MAKERS: dict[int, Callable[[Any, Limits], Any]] = {
     rdb.SET: Set.of,
     rdb.ZSET: _sorted_set,
     rdb.HASH: _hash,
+    rdb.STREAM: stream_form.made,
 }
 
 
@@ -229,10 +234,7 @@ class Loader:
                     raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
                 keyspace.remove(key)
             if kind != rdb.STRING:
-                try:
-                    value = value_of(kind, value, keyspace.limits)
-                except rdb.Unsupported as error:
-                    raise self._bad(f"The key {key[:100]!r}: {error.reason}") from None
+                value = value_of(kind, value, keyspace.limits)
             install(keyspace, key, value, deadline, idle_s, frequency)
             self.loaded += 1
 

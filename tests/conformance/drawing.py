@@ -27,6 +27,7 @@ GROUPS = (
     "sorted_set",
     "hyperloglog",
     "geo",
+    "stream",
     "generic",
 )
 LEFT_OUT = {
@@ -45,6 +46,8 @@ LEFT_OUT = {
     "restore": "see exchange",
     "migrate": "needs another server",
 }
+CONTAINERS = {"xgroup", "xinfo"}
+"""Commands whose subcommands are sent."""
 NEWER_WORDS = {b"WITHSCORE", b"NOVALUES", b"NOSCORES"}
 NEWER_ARITY = {b"ZRANK": 3, b"ZREVRANK": 3}
 """Commands that take more words in 7.2 than in the reference."""
@@ -59,6 +62,7 @@ KEYS = {
     "sorted_set": [b"zset1", b"zset2", b"zset3"],
     "hyperloglog": [b"hll1", b"hll2"],
     "geo": [b"geo1", b"geo2"],
+    "stream": [b"x1", b"x2"],
 }
 ANY_KEY = [*{key: None for keys in KEYS.values() for key in keys}, b"missing", b""]
 VALUES = [
@@ -105,6 +109,28 @@ POOLS: dict[str, list[bytes]] = {
     "numkeys": [b"1", b"2", b"3", b"0", b"-1"],
     "type": [b"string", b"list"],
 }
+STREAM_IDS = [*(b"%d-%d" % (ms, ms % 3) for ms in range(1, 90, 4)), b"7", b"0-0"]
+NEW_IDS = [*(b"%d-*" % ms for ms in range(0, 90, 5)), *STREAM_IDS]
+"""What is added needs an id that does not depend on the clock."""
+STREAM_BOUNDS = [b"-", b"+", b"(9-0", b"(", *STREAM_IDS]
+STREAM_POOLS: dict[str, list[bytes]] = {
+    **dict.fromkeys(("id", "lastid", "last-id", "max-deleted-id"), STREAM_IDS),
+    **dict.fromkeys(("start", "end"), STREAM_BOUNDS),
+    "threshold": [b"0", b"1", b"3", b"10", b"30", b"50-1"],
+    "*": NEW_IDS,
+    "$": [b"$"],
+    "=": [b"="],
+    "~": [b"~"],
+    "group": [b"g", b"h"],
+    "consumer": [b"a", b"b"],
+    "milliseconds": [b"1"],
+    "min-idle-time": [b"0", b"0", b"100000000", b"-1"],
+    "ms": [b"0", b"1000000000", b"-1"],
+    "unix-time-milliseconds": [b"0", b"1000", b"33177117420000"],
+    "entries-added": [b"0", b"10", b"100", b"-5"],
+    "entries-read": [b"0", b"3", b"100", b"-1", b"-2"],
+    "field": [b"a", b"b", b"c"],
+}
 OF_GROUP: dict[tuple[str, str], list[bytes]] = {
     ("bitmap", "value"): [b"0", b"1", b"-1", b"255", b"256", b"-129", b"9223372036854775807"],
     ("bitmap", "increment"): [b"1", b"-1", b"127", b"300", b"-9223372036854775808"],
@@ -114,6 +140,7 @@ OF_GROUP: dict[tuple[str, str], list[bytes]] = {
     ("sorted-set", "stop"): [*INTEGERS, *TO],
     ("sorted_set", "offset"): INTEGERS,
     ("sorted-set", "offset"): INTEGERS,
+    **{("stream", name): pool for name, pool in STREAM_POOLS.items()},
     ("geo", "member"): [b"a", b"b", b"c", b"d"],
     ("geo", "member1"): [b"a", b"b", b"c", b"d"],
     ("geo", "member2"): [b"a", b"b", b"c", b"d"],
@@ -209,6 +236,7 @@ SETTINGS = {
     b"set-max-intset-entries": [b"2", b"512"],
     b"list-max-listpack-size": [b"2", b"-2"],
     b"hll-sparse-max-bytes": [b"20", b"3000"],
+    b"stream-node-max-entries": [b"3", b"100"],
 }
 """What makes values change their encoding, and what it is by default."""
 WEIGHTS = [b"nosort", b"s*", b"hash*->a", b"w_*", b"hash1->*", b"*", b"s*->a", b""]
@@ -269,10 +297,11 @@ def chosen() -> list[tuple[str, str, list[Any]]]:
     """Name, group and parsed usage of the commands to send."""
     return [
         (name, command.group, parsed(command.usage))
-        for name, command in sorted(COMMANDS.items())
-        if command.group in GROUPS
+        for name, container in sorted(COMMANDS.items())
+        if container.group in GROUPS
         and name not in LEFT_OUT
-        and tuple(map(int, command.since.split(".")[:2])) <= (7, 0)
+        and tuple(map(int, container.since.split(".")[:2])) <= (7, 0)
+        for command in (container.subcommands.values() if name in CONTAINERS else [container])
     ]
 
 
@@ -288,13 +317,15 @@ def drawn(random: Random) -> list[bytes]:
         if which < share:
             return make(random) if make else random.choice(OTHERS).split()
         which -= share
-    _, group, items = random.choice(CHOSEN)
+    made_by, group, items = random.choice(CHOSEN)
 
     def fill(name: str) -> bytes:
         if random.random() < 0.03 and name != "timeout":
             return random.choice(ODD)
         if name in KEY_NAMES:
             return random.choice(KEYS.get(group, ANY_KEY) if random.random() < 0.9 else ANY_KEY)
+        if group == "stream" and name == "id" and made_by == "xreadgroup":
+            return random.choice([b">", b">", *STREAM_IDS])
         if (group, name) in OF_GROUP:
             return random.choice(OF_GROUP[group, name])
         if name in POOLS:

@@ -13,10 +13,10 @@ def write(generator: random.Random, keys: int = 12) -> Words:
 
     def key(kind: str) -> str:
         if generator.random() < 0.02:
-            kind = draw("slhmz")
+            kind = draw("slhmzx")
         return f"{kind}{generator.randrange(keys)}"
 
-    kind = draw("slhmzk")
+    kind = draw("slhmzxk")
     number = str(generator.randrange(-5, 40))
     member, other = (str(generator.randrange(30)) for _ in range(2))
     many = [str(generator.randrange(1000)) for _ in range(generator.randrange(1, 40))]
@@ -109,7 +109,8 @@ def write(generator: random.Random, keys: int = 12) -> Words:
             ["GEOSEARCHSTORE", two, f"g{one}", "FROMMEMBER", member, "BYRADIUS", "9", "km"],
         ],
     }
-    one, two = key(draw("slhmz")), key(draw("slhmz"))
+    options["x"] = stream_writes(generator, one, member, other)
+    one, two = key(draw("slhmzx")), key(draw("slhmzx"))
     options["k"] = [
         ["DEL", one, two],
         ["UNLINK", one],
@@ -125,3 +126,31 @@ def write(generator: random.Random, keys: int = 12) -> Words:
         ["TOUCH", one],
     ]
     return draw(options[kind])
+
+
+def stream_writes(generator: random.Random, key: str, member: str, other: str) -> list[Words]:
+    """Writes to a stream, of few groups and consumers."""
+    draw = generator.choice
+    group, consumer = draw(["g", "h"]), draw(["a", "b", "c"])
+    read = ["XREADGROUP", "GROUP", group, consumer, "COUNT", "3"]
+    claim = [key, group, consumer, "0"]
+    ids = f"{member}-1", f"{other}-1"
+    return [
+        *[["XADD", key, "*", member, other]] * 3,
+        *[["XADD", key, f"{member}-*", "field", other]] * 5,
+        ["XADD", key, draw(["MAXLEN", "MINID"]), draw(["=", "~"]), member, "*", "field", other],
+        ["XTRIM", key, draw(["MAXLEN", "MINID"]), draw(["=", "~"]), member],
+        ["XDEL", key, *ids],
+        ["XSETID", key, f"{generator.randrange(30, 40)}-1"],
+        ["XGROUP", "CREATE", key, group, draw(["0", "$"]), "MKSTREAM"],
+        ["XGROUP", "SETID", key, group, draw(["0", "$"])],
+        ["XGROUP", "DESTROY", key, group],
+        ["XGROUP", "CREATECONSUMER", key, group, consumer],
+        ["XGROUP", "DELCONSUMER", key, group, consumer],
+        *[[*read, *draw([[], ["NOACK"]]), "STREAMS", key, ">"]] * 3,
+        [*read, "BLOCK", "1", "STREAMS", key, ">"],
+        [*read, "STREAMS", key, "0"],
+        ["XACK", key, group, *ids],
+        ["XCLAIM", *claim, *ids, *draw([[], ["FORCE"], ["JUSTID"], ["LASTID", "20"]])],
+        ["XAUTOCLAIM", *claim, "0", "COUNT", "3"],
+    ]

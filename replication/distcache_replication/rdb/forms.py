@@ -18,7 +18,7 @@ from distcache_replication.rdb.primitives import (
     length,
     string,
 )
-from distcache_replication.rdb.stream import Stream, write_stream
+from distcache_replication.rdb.stream import Nodes, Stream, write_stream
 from distcache_replication.rdb.values import (
     PACKED,
     PLAIN,
@@ -198,7 +198,8 @@ def _dated(
         yield b"%b%b%b" % (length(after), string(field, compress), string(value, compress))
 
 
-def of_stream(stream: Stream, style: Style) -> Form:
+def of_stream(stream: Stream, style: Style, nodes: Nodes | None = None) -> Form:
+    """A stream; ``nodes`` in place of its entries."""
     if style.version >= 11:
-        return Form(TYPE_STREAM_LISTPACKS_3, write_stream(stream, 3))
-    return Form(TYPE_STREAM_LISTPACKS_2, write_stream(stream, 2))
+        return Form(TYPE_STREAM_LISTPACKS_3, write_stream(stream, 3, nodes))
+    return Form(TYPE_STREAM_LISTPACKS_2, write_stream(stream, 2, nodes))

@@ -18,7 +18,7 @@ fields and values in turn; and how many words all this was, for walking backward
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from struct import Struct
 from typing import NamedTuple, TypeAlias
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     """An entry: fields and values in turn."""
 
     id: Id
-    words: list[bytes]
+    words: Sequence[bytes]
 
 
 class Pending(NamedTuple):
@@ -222,14 +222,24 @@ def _each_entry(first: Id, words: list[bytes]) -> Iterator[Entry]:
 # Writing
 
 
-def write_stream(stream: Stream, version: int) -> Iterator[bytes]:
-    """A stream as this version has it, piece by piece."""
-    nodes = list(_nodes(stream.entries))
-    yield length(len(nodes))
-    for entries in nodes:
+class Nodes(NamedTuple):
+    """Entries in pieces that are made when they are written, each small enough for a node."""
+
+    nodes: int
+    entries: int
+    each: Iterable[list[Entry]]
+
+
+def write_stream(stream: Stream, version: int, nodes: Nodes | None = None) -> Iterator[bytes]:
+    """A stream as this version has it, piece by piece; ``nodes`` in place of its entries."""
+    if nodes is None:
+        divided = list(_nodes(stream.entries))
+        nodes = Nodes(len(divided), len(stream.entries), divided)
+    yield length(nodes.nodes)
+    for entries in nodes.each:
         packed = listpack.encode(_words(entries))
         yield b"%b%b%b%b" % (length(16), _id.pack(*entries[0].id), length(len(packed)), packed)
-    yield length(len(stream.entries)) + _written(stream.last_id)
+    yield length(nodes.entries) + _written(stream.last_id)
     if version >= 2:
         yield _written(stream.first_id) + _written(stream.deleted_id) + length(stream.added)
     yield length(len(stream.groups))

@@ -164,8 +164,6 @@ class Functions(Kept):
     enable_module_command = Enum(
         "no", ("no", "yes", "local"), "May clients use MODULE?", runtime=False
     )
-    stream_node_max_bytes = Memory(4096, 0, LONG_MAX, "Bytes in a node of a stream.")
-    stream_node_max_entries = Integer(100, 0, LONG_MAX, "Entries in a node of a stream.")
     tracking_table_max_keys = Integer(1_000_000, 0, LONG_MAX, "Keys whose readers are remembered.")
 
 

@@ -470,6 +470,10 @@ class Keys(Section):
         alias="zset-max-ziplist-value",
     )
     hll_sparse_max_bytes = Memory(3000, 0, LONG_MAX, "Size up to which a HyperLogLog is sparse.")
+    stream_node_max_bytes = Memory(4096, 0, LONG_MAX, "Bytes in a node of a stream; 0: any number.")
+    stream_node_max_entries = Integer(
+        100, 0, LONG_MAX, "Entries in a node of a stream; 0: any number."
+    )
 
 
 class Observation(Section):

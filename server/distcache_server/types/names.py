@@ -9,6 +9,7 @@ from distcache_server.types.hash import Hash
 from distcache_server.types.list import List
 from distcache_server.types.set import Set
 from distcache_server.types.sorted_set import SortedSet
+from distcache_server.types.stream import Stream
 
 TYPES: dict[type, bytes] = {
     bytes: b"string",
@@ -17,6 +18,7 @@ TYPES: dict[type, bytes] = {
     Hash: b"hash",
     Set: b"set",
     SortedSet: b"zset",
+    Stream: b"stream",
 }
 """The answer of TYPE, by the class of the value."""
 

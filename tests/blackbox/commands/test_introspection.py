@@ -73,23 +73,8 @@ LATER = {
     "save",
     "script",
     "sync",
-    "xack",
-    "xadd",
-    "xautoclaim",
-    "xclaim",
-    "xdel",
-    "xgroup",
-    "xinfo",
-    "xlen",
-    "xpending",
-    "xrange",
-    "xread",
-    "xreadgroup",
-    "xrevrange",
-    "xsetid",
-    "xtrim",
 }
-"""Commands of Redis 7.0 that belong to streams, scripts, users, persistence and the like."""
+"""Commands of Redis 7.0 that belong to scripts, users, persistence and the like."""
 
 
 def text(reply: Any) -> Any:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 import pytest
 from distcache_replication import rdb
-from distcache_server import digest, snapshot
+from distcache_server import digest, snapshot, stream_form
 from distcache_server.client import Client
 from distcache_server.config import Config
 from distcache_server.engine import Engine
 from distcache_server.types.names import encoding_of
 
 from tests.support.direct import Direct
-from tests.support.samples import SAMPLES, commands
+from tests.support.samples import SAMPLES, STREAM, commands
 
 NOW_MS = 1_700_000_000_000
 
@@ -135,11 +134,19 @@ def test_keys_that_come_twice() -> None:
     assert engine.databases[0].values[b"k"] == b"v"
 
 
-def test_streams_are_not_supported() -> None:
-    stream = rdb.Stream([], (1, 1), (0, 0), (0, 0), 0, [])
-    entry = rdb.entry(b"k", rdb.of_stream(stream, rdb.Style()), True)
-    with pytest.raises(rdb.BadRdb, match="streams are not supported"):
-        loaded(b"".join(rdb.sealed(chain([b"REDIS0011"], entry))))
+def test_streams_with_their_groups() -> None:
+    one = Direct(now_ms=NOW_MS)
+    for words in STREAM:
+        one(*map(str, words))
+    two = loaded(written(one))
+    assert digest.of_databases(two.engine.databases) == digest.of_databases(one.engine.databases)
+    for key, value in one.keyspace.values.items():
+        other = two.keyspace.values[key]
+        assert list(stream_form.commands_for(key, other)) == list(
+            stream_form.commands_for(key, value)
+        )
+        for line in (("XINFO", "STREAM", key, "FULL"), ("XRANGE", key, "-", "+")):
+            assert two(*line) == one(*line)
 
 
 # The effect of RESTORE
