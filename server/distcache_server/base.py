@@ -29,7 +29,8 @@ from distcache_server.types.sorted_set import SortedSet
 from distcache_server.types.stream import Stream
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits, Value
+    from distcache_server.keyspace import Value
+    from distcache_server.types.limits import Limits
 
 AT_ONCE = 64
 """Members in a command."""

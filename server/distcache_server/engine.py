@@ -14,7 +14,7 @@ from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Blocking, Cancel, Wait
 from distcache_server.config import Config
 from distcache_server.groups import Groups
-from distcache_server.keyspace import Keyspace, Limits
+from distcache_server.keyspace import Keyspace
 from distcache_server.latency import Latency
 from distcache_server.maxmemory import Evictor
 from distcache_server.pausing import Pause
@@ -22,6 +22,7 @@ from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag, Handler
 from distcache_server.snapshot_file import Progress, SnapshotFile
 from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
+from distcache_server.types.limits import Limits
 from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 The texts are those of Redis 7.0, to the byte.  Classes with placeholders take their
 values when they are built: ``raise WrongArity(name)``.  Text that echoes input is
-flattened to one line, since a line break would end the reply.
+flattened to one line, since a line break would end the reply.  They stand in one long module, so
+that no text is written twice.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from distcache_server.errors import WrongType
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.deadlines import NEVER
 from distcache_server.types.hash import Hash
+from distcache_server.types.limits import Limits
 from distcache_server.types.stream import Stream
 from distcache_server.types.table import Table
 from distcache_server.types.wheel import SHIFT, Wheel
@@ -39,37 +40,6 @@ TRIES = 100
 
 CONTENTS = ("values", "deadlines", "wheel", "field_wheel", "ledger", "capture")
 """The attributes of a database that hold its keys, which SWAPDB exchanges."""
-
-
-class Limits:
-    """Thresholds of the compact encodings, copied from the configuration when it changes."""
-
-    __slots__ = (
-        "hash_entries",
-        "hash_value",
-        "hll_sparse",
-        "list_size",
-        "set_entries",
-        "set_intset",
-        "set_value",
-        "stream_bytes",
-        "stream_entries",
-        "zset_entries",
-        "zset_value",
-    )
-
-    def __init__(self) -> None:
-        self.hash_entries = 128
-        self.hash_value = 64
-        self.hll_sparse = 3000
-        self.list_size = -2
-        self.set_entries = 128
-        self.set_intset = 512
-        self.set_value = 64
-        self.stream_bytes = 4096
-        self.stream_entries = 100
-        self.zset_entries = 128
-        self.zset_value = 64
 
 
 class Keyspace:

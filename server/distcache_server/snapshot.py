@@ -13,9 +13,10 @@ from typing import Any
 from distcache_replication import rdb
 
 from distcache_server import stream_form
-from distcache_server.keyspace import Keyspace, Limits
+from distcache_server.keyspace import Keyspace
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.hash import Hash
+from distcache_server.types.limits import Limits
 from distcache_server.types.list import List
 from distcache_server.types.set import LISTPACK, Set
 from distcache_server.types.sorted_set import Item, SortedSet

@@ -13,7 +13,7 @@ from distcache_server.types.stream import Stream
 from distcache_server.types.stream_id import BITS, SEQUENCE, shown
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 Id = tuple[int, int]
 

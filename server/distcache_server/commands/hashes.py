@@ -28,7 +28,7 @@ from distcache_server.types.hash import Hash
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 command = group("hash")
 

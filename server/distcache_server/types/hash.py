@@ -24,7 +24,7 @@ from distcache_server.types.deadlines import NEVER, Deadlines
 from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 Item: TypeAlias = tuple[bytes, bytes]
 

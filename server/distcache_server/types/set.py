@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 INTSET, LISTPACK, HASHTABLE = b"intset", b"listpack", b"hashtable"
 FEW = 128

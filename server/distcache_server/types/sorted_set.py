@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 T = TypeVar("T")
 Item: TypeAlias = tuple[bytes, float]

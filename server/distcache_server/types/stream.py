@@ -20,7 +20,7 @@ from distcache_server.types.consumer_group import UNKNOWN, Group
 from distcache_server.types.stream_block import Block, Entries, Words
 
 if TYPE_CHECKING:
-    from distcache_server.keyspace import Limits
+    from distcache_server.types.limits import Limits
 
 MOST_BYTES = 1 << 20
 MOST_ENTRIES = 10_000

@@ -6,10 +6,10 @@ import random
 from collections import Counter
 
 import pytest
-from distcache_server.keyspace import Limits
 from distcache_server.types import hash as hashes
 from distcache_server.types.deadlines import FEW, NEVER, Deadlines
 from distcache_server.types.hash import Hash
+from distcache_server.types.limits import Limits
 from distcache_server.types.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st

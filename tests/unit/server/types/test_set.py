@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from distcache_server.keyspace import Limits
+from distcache_server.types.limits import Limits
 from distcache_server.types.set import HASHTABLE, INTSET, LISTPACK, Set, number_of
 from distcache_server.types.table import Table
 from hypothesis import given, settings

@@ -8,7 +8,7 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-from distcache_server.keyspace import Limits
+from distcache_server.types.limits import Limits
 from distcache_server.types.sorted_set import CHUNK, DICT, FEW, SortedSet
 from hypothesis import given, settings
 from hypothesis import strategies as st

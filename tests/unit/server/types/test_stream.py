@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 
 import pytest
-from distcache_server.keyspace import Limits
 from distcache_server.types.consumer_group import Consumer, Group
+from distcache_server.types.limits import Limits
 from distcache_server.types.pending_list import Delivery
 from distcache_server.types.stream import Stream
 from distcache_server.types.stream_id import LARGEST
