@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from distcache_server import logs
 from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Hold, Wait
 from distcache_server.config import ConfigError
@@ -28,7 +29,7 @@ from distcache_server.errors import (
     StillLoading,
     TooFewReplicas,
 )
-from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
+from distcache_server.lookup import REFUSALS, Entry, Table, find, misfit, other_spelling, refused
 from distcache_server.monitoring import show
 from distcache_server.registry import (
     MAY_WRITE,
@@ -238,6 +239,7 @@ def build(engine: Engine) -> dict[str, Table]:
     rows = _rows(engine)
     engine.refusal = _refusal(engine)
     loading = engine.loading is not None
+    reader = engine.reader if not engine.follows else None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
     # What is only refused or queued does not count as called.
@@ -263,6 +265,8 @@ def build(engine: Engine) -> dict[str, Table]:
                 entry = Entry(command, handler, stats)
                 if waits or around or not averaged:
                     entry.run = None
+                elif reader is not None:
+                    entry.run = reader.run_of(command)
                 else:
                     entry.alike = _is_alike(command)
             if loading and not command.bits & LOADS and refuse is not refuse_unauthenticated:
@@ -323,6 +327,8 @@ def _rows(engine: Engine) -> list[_Row]:
             handler = monitored(command, handler)
         if engine.evictor.active:
             handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
+        if engine.reader is not None and not engine.follows:
+            handler = engine.reader.around(command, handler)
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
@@ -472,6 +478,36 @@ def _set_aside(client: Client, entry: Entry, words: Args, stop: Wait | Hold, sta
     stop.handler = stop.handler or entry.handler
     stop.elapsed_ns = time_ns() - started
     client.engine.blocking.park(client, stop)
+
+
+def run_again(client: Client, wait: Wait) -> None:
+    """Run a command that waited for what it needs, as if it had just come."""
+    engine, words = client.engine, wait.words
+    started = time_ns()
+    client.keyspace.now_ms = max(client.keyspace.now_ms, started // 1_000_000)
+    entry = None
+    try:
+        entry = find(client, words)
+        reply = entry.handler(client, words)
+    except CommandError as error:
+        entry, error = _failed(client, entry, words, error)
+        reply = Wire(error.wire())
+    except (Wait, Hold) as stop:
+        assert entry is not None
+        engine.blocking.forget(client)
+        backlog = client.backlog
+        _set_aside(client, entry, words, stop, started)
+        client.backlog = [*client.backlog, *backlog] if isinstance(stop, Hold) else backlog
+        return
+    except Exception as error:
+        # This is the top of that client's command: others wait for the same load.
+        engine.counters.unexpected_errors += 1
+        logs.failure("Unexpected error: closing the client", error, id=client.id)
+        engine.blocking.forget(client)
+        client.kill()
+        return
+    wait.elapsed_ns += time_ns() - started
+    engine.blocking.answer(client, reply)
 
 
 def _stopped(client: Client, rest: list[Args]) -> bool:

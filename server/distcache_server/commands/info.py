@@ -433,6 +433,27 @@ def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
     return sum(left) // len(left) if left else 0
 
 
+def backing(engine: Engine) -> Lines:
+    """The backing store: what was loaded, and what could not be."""
+    reader = engine.reader
+    if reader is None:
+        return
+    figures = reader.figures
+    yield "backing_store", reader.store.shown
+    yield "backing_status", "down" if reader.breaker.is_open else "up"
+    yield "backing_mappings", len(reader.plans)
+    yield "backing_loading", len(reader.loads)
+    yield "backing_queries", figures.queries
+    yield "backing_loaded", figures.loaded
+    yield "backing_absent", figures.absent
+    yield "backing_failed", figures.failed
+    yield "backing_fenced", figures.fenced
+    yield "backing_refreshed", figures.refreshed
+    yield "backing_stale", figures.stale
+    yield "backing_shed", figures.shed
+    yield "backing_absent_known", len(reader.absent)
+
+
 SECTIONS: dict[str, Callable[[Engine], Lines]] = {
     "server": server,
     "clients": clients,
@@ -448,6 +469,7 @@ SECTIONS: dict[str, Callable[[Engine], Lines]] = {
     "cluster": cluster,
     "keyspace": keyspace_,
     "keygroups": keygroups,
+    "backing": backing,
 }
 """In the order in which they are shown."""
 TITLES = {"cpu": "CPU"}
