@@ -28,9 +28,10 @@ _SETTINGS = {
 
 def postgres_programs() -> str | None:
     """The folder of initdb and postgres, the newest where there are several."""
-    found = shutil.which("initdb")
-    folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda it: int(it.split("/")[4]))
-    return os.path.dirname(os.path.realpath(found)) if found else (folders or [None])[-1]
+    if found := shutil.which("initdb"):
+        return os.path.dirname(os.path.realpath(found))
+    folders = glob.glob("/usr/lib/postgresql/*/bin")
+    return max(folders, key=lambda it: int(it.split("/")[4]), default=None)
 
 
 class Postgres:

@@ -10,7 +10,7 @@ def without_password(address: str) -> str:
     try:
         parts = urlsplit(address)
         query = "&".join(
-            it for it in parts.query.split("&") if it and not it.lower().startswith("pass")
+            it for it in parts.query.split("&") if it and "pass" not in it.partition("=")[0].lower()
         )
         _, at, host = parts.netloc.rpartition("@")
         user = parts.netloc.rpartition("@")[0].partition(":")[0]

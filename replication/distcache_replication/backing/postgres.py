@@ -144,7 +144,7 @@ class Postgres:
         try:
             self._pool = await asyncpg.create_pool(
                 self._address,
-                min_size=1,
+                min_size=0,  # more it would try to keep by itself, and tell our log of that
                 max_size=self._connections,
                 timeout=self._timeout_s,
                 command_timeout=self._timeout_s,
