@@ -7,7 +7,7 @@ good.  Keys that are not mapped to columns are not rehearsed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distcache_replication import rdb
@@ -68,6 +68,27 @@ def plain(value: Any) -> tuple[int, Any]:
     return rdb.LIST, None
 
 
+def _set(_: Keyspace, words: Args, plan: Plan) -> bool:
+    """SET without options: the value is what it says."""
+    if len(words) != 3:
+        return False
+    plan.fit(rdb.STRING, words[2])
+    return True
+
+
+def _hset(home: Keyspace, words: Args, plan: Plan) -> bool:
+    """HSET of a row that is there: its other fields stay what they are."""
+    if plan.mapping.form != "hash" or type(home.peek(words[1])) is not Hash or len(words) & 1:
+        return False
+    for field, value in zip(words[2::2], words[3::2], strict=True):
+        plan.fit_field(field, value)
+    return True
+
+
+SHORT: dict[str, Callable[[Keyspace, Args, Plan], bool]] = {"set": _set, "hset": _hset}
+"""Frequent commands that are judged by their words.  False leaves it to a rehearsal."""
+
+
 class Fitting:
     """Judges writes of one engine, before they run."""
 
@@ -80,12 +101,20 @@ class Fitting:
         command: Command,
         words: Args,
         keys: Iterable[bytes],
-        mapped: Iterable[tuple[bytes, Plan]],
+        mapped: Sequence[tuple[bytes, Plan]],
     ) -> None:
         """Raise Misfit where ``words`` would leave a key unfit for its plan.
 
         ``keys`` are all that the command works with, ``mapped`` those that it may change.
         """
+        short = SHORT.get(command.name)
+        if short is not None:
+            plan = mapped[0][1]
+            try:
+                if short(home, words, plan):
+                    return
+            except Unfit as error:
+                raise _misfit(plan, error) from None
         stage = self._client.set(home)
         for key in keys:
             value = home.peek(key)
@@ -106,5 +135,8 @@ class Fitting:
             try:
                 plan.fit(*plain(value))
             except Unfit as error:
-                name = plan.mapping.name.encode()
-                raise Misfit(name, error.reason.encode("utf-8", "replace")) from None
+                raise _misfit(plan, error) from None
+
+
+def _misfit(plan: Plan, error: Unfit) -> Misfit:
+    return Misfit(plan.mapping.name.encode(), error.reason.encode("utf-8", "replace"))

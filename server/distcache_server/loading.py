@@ -194,7 +194,11 @@ class Loader:
         engine, home, match = self.engine, self.home, self._match
         plans = self.plans
 
+        only = 0 if touched.crosses else touched.only
+
         def run(client: Client, words: Args) -> Any:
+            if only and match(words[only]) is None:
+                return handler(client, words)
             if client.keyspace is not home:
                 if touched.crosses and any(map(match, touched.written(words))):
                     raise MappedElsewhere
@@ -402,18 +406,19 @@ class Loader:
     async def _load(self, plan: Plan, loads: list[Load]) -> None:
         """Load some keys of one mapping, and let those go on that waited for them."""
         rows: Sequence[Row | None] = ()
-        error: StoreError | None = None
+        problem = ""
         try:
             rows = await self._ask(plan, loads)
-        except StoreError as failure:
-            error = failure
-        except Exception as failure:
+        except StoreError as error:
+            problem = error.reason
+        except Exception as error:
             self.engine.counters.unexpected_errors += 1
-            logs.failure("Unexpected error: a load failed", failure)
-            error = StoreError("an unexpected error")
+            logs.failure("Unexpected error: a load failed", error)
+            problem = "an unexpected error"
+            self.breaker.failed(monotonic())
         for start in range(0, len(loads), SLICE):
             part = loads[start : start + SLICE]
-            self._take(part, rows[start : start + SLICE], error)
+            self._take(part, rows[start : start + SLICE], problem)
             await self._serve(part)
 
     async def _ask(self, plan: Plan, loads: list[Load]) -> Sequence[Row | None]:
@@ -447,9 +452,7 @@ class Loader:
             reason=error.reason,
         )
 
-    def _take(
-        self, loads: Sequence[Load], rows: Sequence[Row | None], error: StoreError | None
-    ) -> None:
+    def _take(self, loads: Sequence[Load], rows: Sequence[Row | None], problem: str) -> None:
         """Put what was loaded into the cache, but for what has changed since."""
         engine = self.engine
         self.home.now_ms = engine.now_ms
@@ -458,8 +461,8 @@ class Loader:
                 del self.loads[load.key]
             if load.fenced or engine.pause.until_ms or engine.follows:
                 self.figures.fenced += load.fenced
-            elif error is not None:
-                self._not_loaded(load, error.reason)
+            elif problem:
+                self._not_loaded(load, problem)
             else:
                 try:
                     self._arrived(load, rows[at])

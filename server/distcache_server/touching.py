@@ -19,21 +19,24 @@ Finder = Callable[[Args], list[bytes]]
 class Touched:
     """The keys of a command, by what it does to them."""
 
-    __slots__ = ("_command", "_conditional", "_fixed", "crosses", "place")
+    __slots__ = ("_command", "_conditional", "_fixed", "crosses", "only", "place")
 
     def __init__(self, command: Command) -> None:
         self._command = command
         specs = command.keys
         self._conditional = any("VARIABLE_FLAGS" in spec.access for spec in specs)
-        fixed = command.getkeys is None and all(
+        simple = all(
             not (spec.keyword or spec.numkeys or spec.unknown or spec.last or spec.limit > 1)
             for spec in specs
         )
+        self.only = specs[0].first if simple and len(specs) == 1 else 0
+        """The one word that is a key; 0 where there may be several."""
+        fixed = simple and command.getkeys is None
         self._fixed: list[tuple[int, str]] | None = None
         if fixed:
             self._fixed = [(spec.first, spec.access) for spec in specs]
         self.place = 0
-        """The one word that is a key, where there is one and it is read."""
+        """``only``, where that key is always read."""
         if self._fixed is not None and len(self._fixed) == 1 and is_read(self._fixed[0][1]):
             self.place = self._fixed[0][0]
         self.crosses = any(argument.name.endswith("db") for argument in command.arguments)

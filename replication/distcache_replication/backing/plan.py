@@ -138,10 +138,8 @@ class Plan:
                 raise Unfit("it is mapped to a row, and has to be a hash")
             if isinstance(value, rdb.Expiring):
                 raise Unfit("the columns of a row have no time to live")
-            for field in value:
-                if field not in self._by_field:
-                    shown = field[:40].decode("utf-8", "backslashreplace")
-                    raise Unfit(f"there is no column for the field {shown!r}")
+            for field in value.keys() - self._by_field.keys():
+                self.fit_field(field, b"")
             return [self._fit(column, value.get(column.name.encode())) for column in self.columns]
         if kind != rdb.STRING:
             raise Unfit("it is mapped to a column or a JSON object, and has to be a string")
@@ -154,6 +152,14 @@ class Plan:
             if _encoded(name) not in self._by_field:
                 raise Unfit(f"there is no column for {name[:40]!r}")
         return [self._fit(column, _member(column, found)) for column in self.columns]
+
+    def fit_field(self, field: bytes, value: bytes) -> Field:
+        """What a column gets for one field of a hash; Unfit."""
+        column = self._by_field.get(field)
+        if column is None:
+            shown = field[:40].decode("utf-8", "backslashreplace")
+            raise Unfit(f"there is no column for the field {shown!r}")
+        return self._fit(column, value)
 
     def _fit(self, column: Column, value: bytes | None) -> Field:
         if value is None:

@@ -29,7 +29,7 @@ SETTINGS = {
 _INTEGERS = {"int2": 16, "int4": 32, "int8": 64}
 
 _COLUMNS = """
-SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, NULL),
+SELECT n.nspname, c.relname, a.attname, format_type(b.oid, NULL),
        b.typname, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
        e.typname, a.attnotnull OR t.typnotnull,
        a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
