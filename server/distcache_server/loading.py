@@ -31,6 +31,7 @@ from distcache_server.client import Client
 from distcache_server.errors import BackingDown, CommandError, MappedElsewhere, OutOfMemory
 from distcache_server.events import GENERIC
 from distcache_server.fitting import Fitting
+from distcache_server.journal import LOADED
 from distcache_server.registry import Command, Flag, Handler, Run
 from distcache_server.reply import Wire
 from distcache_server.touching import Touched, touched_by
@@ -574,7 +575,3 @@ class Loader:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-LOADED = (b"REPLACE", b"ABSTTL", b"IDLETIME", b"0")
-"""How a load ends in the log.  No write does: who looks for changes knows it by that."""
