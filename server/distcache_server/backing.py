@@ -63,7 +63,7 @@ async def _test(config: Config) -> None:
 
 
 def test(config: Config) -> None:
-    """Compare the map with the store, and change nothing; raises CannotBack."""
+    """Compare the map with the store as a start does, and stop; raises CannotBack."""
     asyncio.run(_test(config))
 
 

@@ -8,6 +8,7 @@ gives them, but for bytea.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -220,6 +221,11 @@ _AWAY = (
 
 
 def _understood(error: Exception) -> StoreError:
+    # The frames of asyncpg refer to what they raised: a cycle, which nobody would collect.
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__context__
     if isinstance(error, TimeoutError):
         return Away("it does not answer in time")
     if isinstance(error, _AWAY):

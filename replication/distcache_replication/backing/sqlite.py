@@ -12,11 +12,11 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from distcache_replication.backing import kinds
-from distcache_replication.backing.errors import Away, Refused
+from distcache_replication.backing.errors import Away, Refused, StoreError
 from distcache_replication.backing.kinds import Kind
 from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
 
@@ -103,21 +103,17 @@ class Sqlite:
     async def _run(self, work: Callable[[], T]) -> T:
         """Work in the thread; what takes too long is interrupted."""
         loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, work)
+        running = loop.run_in_executor(self._thread, _outcome, work)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asyncio.shield(running)
+                done, failure, reason = await asyncio.shield(running)
         except TimeoutError:
             if self._connection is not None:
                 self._connection.interrupt()
-            # Nobody waits for what becomes of it.
-            running.add_done_callback(_forget)
             raise Away("it does not answer in time") from None
-        except sqlite3.OperationalError as error:
-            gone = error.sqlite_errorcode & 0xFF in _AWAY if error.sqlite_errorcode else False
-            raise (Away if gone else Refused)(str(error)) from None
-        except sqlite3.Error as error:
-            raise Refused(str(error)) from None
+        if failure is not None:
+            raise failure(reason)
+        return cast(T, done)
 
     def _fetch(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
@@ -201,9 +197,18 @@ class Sqlite:
 _AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL}
 
 
-def _forget(work: asyncio.Future[Any]) -> None:
-    if not work.cancelled():
-        work.exception()
+def _outcome(work: Callable[[], T]) -> tuple[T | None, type[StoreError] | None, str]:
+    """What work gives, or why it failed.
+
+    An exception in a future that the frame waiting for it knows would be a cycle, for ever.
+    """
+    try:
+        return work(), None, ""
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return None, Away if code in _AWAY else Refused, str(error)
+    except sqlite3.Error as error:
+        return None, Refused, str(error)
 
 
 def _family(column: Column) -> str:
