@@ -239,6 +239,7 @@ class Server:
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
         await self.replication.stop()
+        await backing.stop(self.engine)
         clients = list(self.engine.clients.values())
         for client in clients:
             if client.blocked is not None:
@@ -248,7 +249,6 @@ class Server:
         while any(c.memory()[1] for c in clients) and self.loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await self.persistence.stop()
-        await backing.stop(self.engine)
         for client in clients:
             client.kill()
         await asyncio.sleep(0)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from distcache_server import logs
 from distcache_server.arguments import Args, Columns
 from distcache_server.blocking import Hold, Wait
 from distcache_server.config import ConfigError
@@ -28,6 +27,7 @@ from distcache_server.errors import (
     ReadOnly,
     StillLoading,
     TooFewReplicas,
+    Unblocked,
 )
 from distcache_server.lookup import REFUSALS, Entry, Table, find, misfit, other_spelling, refused
 from distcache_server.monitoring import show
@@ -45,6 +45,7 @@ from distcache_server.unconfirmed import marking
 if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.engine import Engine
+    from distcache_server.loading import Loader
 
 SMALLEST_AVERAGED_NS = 1_000_000
 """Below this slow log threshold every command is timed alone."""
@@ -236,10 +237,10 @@ class _Row(NamedTuple):
 def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     queueing = within_memory(engine, queue) if engine.evictor.active else queue
-    rows = _rows(engine)
+    reader = None if engine.follows else engine.reader
+    rows = _rows(engine, reader)
     engine.refusal = _refusal(engine)
     loading = engine.loading is not None
-    reader = engine.reader if not engine.follows else None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
     # What is only refused or queued does not count as called.
@@ -311,7 +312,7 @@ def _refusal(engine: Engine) -> Handler | None:
     return refuse_broken if engine.broken is not None else None
 
 
-def _rows(engine: Engine) -> list[_Row]:
+def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
     """Each command with what runs it where nothing speaks against it."""
     pausing, writes_only = engine.pause.until_ms > 0, engine.pause.writes_only
     refusal, rows = _refusal(engine), []
@@ -327,8 +328,8 @@ def _rows(engine: Engine) -> list[_Row]:
             handler = monitored(command, handler)
         if engine.evictor.active:
             handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
-        if engine.reader is not None and not engine.follows:
-            handler = engine.reader.around(command, handler)
+        if reader is not None:
+            handler = reader.around(command, handler)
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
@@ -499,13 +500,6 @@ def run_again(client: Client, wait: Wait) -> None:
         _set_aside(client, entry, words, stop, started)
         client.backlog = [*client.backlog, *backlog] if isinstance(stop, Hold) else backlog
         return
-    except Exception as error:
-        # This is the top of that client's command: others wait for the same load.
-        engine.counters.unexpected_errors += 1
-        logs.failure("Unexpected error: closing the client", error, id=client.id)
-        engine.blocking.forget(client)
-        client.kill()
-        return
     wait.elapsed_ns += time_ns() - started
     engine.blocking.answer(client, reply)
 
@@ -521,6 +515,8 @@ def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
     """Count a command that blocked, now that it has been answered: not the time it waited."""
     engine, command = client.engine, wait.command
     assert command is not None
+    if client.state == "multi" and command.refusal is not None:
+        command.refusal(client, Unblocked())  # EXEC, which did not get what it needed
     client.commands += 1
     stats = engine.stats[command.name]
     stats.add(1, wait.elapsed_ns)

@@ -194,7 +194,7 @@ class Loader:
     def _writing(self, command: Command, touched: Touched, handler: Handler) -> Handler:
         engine, home, match = self.engine, self.home, self._match
         plans = self.plans
-
+        # With one key, what is no row is found out at once.
         only = 0 if touched.crosses else touched.only
 
         def run(client: Client, words: Args) -> Any:
@@ -346,7 +346,9 @@ class Loader:
         for load in missing.values():
             mapping = load.plan.mapping
             begun = load.key in self.loads
-            if not begun and (away or len(self.loads) >= self._most or wait.rounds > ROUNDS):
+            if wait.rounds > ROUNDS:
+                raise BackingDown(mapping.name.encode(), b"it does not stay in memory")
+            if not begun and (away or len(self.loads) >= self._most):
                 self.figures.shed += 1
                 if mapping.away != "miss":
                     reason = b"the store is away" if away else b"too many keys are being loaded"
@@ -551,6 +553,12 @@ class Loader:
         self._again = wait
         try:
             dispatch.run_again(wait.client, wait)
+        except Exception as error:
+            # This is the top of that client's command: others wait for the same load.
+            self.engine.counters.unexpected_errors += 1
+            logs.failure("Unexpected error: closing the client", error, id=wait.client.id)
+            self.engine.blocking.forget(wait.client)
+            wait.client.kill()
         finally:
             self._again = None
 

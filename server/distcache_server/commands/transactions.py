@@ -101,7 +101,11 @@ def exec_(client: Client, _: Args) -> Any:
     ):
         raise OutOfMemory
     if engine.reader is not None and not (failed or engine.follows):
-        engine.reader.prepare(client, queue)
+        try:
+            engine.reader.prepare(client, queue)
+        except CommandError:
+            leave_multi(client)
+            raise
     conflict = client.conflict or _watched_key_lapsed(client)
     leave_multi(client)
     if failed:

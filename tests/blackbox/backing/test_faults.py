@@ -79,6 +79,9 @@ def test_a_table_that_changes(users: Database, backed: Backed) -> None:
         for _ in range(5):
             with pytest.raises(redis.ResponseError, match=r"BACKINGDOWN.*users"):
                 client.get("name:2")
+        with client.pipeline() as pipe, pytest.raises(redis.ResponseError, match="BACKINGDOWN"):
+            pipe.set("other", "x").get("name:2").execute()
+        assert client.exists("other") == 0  # nothing of the transaction was run, and it is over
         assert client.get("miss:2") is None
         # It answers, so that it is asked again at once.
         assert client.info("backing")["backing_status"] == "up"

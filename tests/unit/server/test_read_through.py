@@ -235,3 +235,22 @@ async def test_a_restore_does_not_look_like_a_load() -> None:
     Connection.receive(bench.clients[0], encode(*words))
     assert bench.clients[0].take() == b"+OK\r\n"
     assert logged[1] == words[:-2]
+
+
+async def test_a_transaction_that_cannot_be_loaded_is_over() -> None:
+    bench = Bench()
+    for refusal in ("it is not to be", None):
+        for words in (("MULTI",), ("GET", "row:1"), ("EXEC",)):
+            bench.send(0, *words)
+        await bench.settle()
+        if refusal:
+            bench.store.answer(0, refusal)
+        else:
+            bench.engine.blocking.unblock(bench.clients[0].client, with_error=True)
+        await bench.settle()
+        replies = bench.clients[0].take().split(b"\r\n")
+        assert replies[:2] == [b"+OK", b"+QUEUED"]
+        assert replies[2].startswith((b"-BACKINGDOWN", b"-UNBLOCKED"))
+        bench.send(0, "PING")
+        assert bench.clients[0].take() == b"+PONG\r\n"
+    await bench.finish()
