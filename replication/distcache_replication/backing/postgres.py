@@ -24,8 +24,6 @@ SETTINGS = {
     "client_encoding": "utf8",
     "datestyle": "ISO",
     "timezone": "UTC",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
 }
 _INTEGERS = {"int2": 16, "int4": 32, "int8": 64}
 
