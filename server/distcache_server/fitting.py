@@ -115,7 +115,9 @@ class Fitting:
                     return
             except Unfit as error:
                 raise _misfit(plan, error) from None
+        engine = self._client.engine
         stage = self._client.set(home)
+        within, engine.in_transaction = engine.in_transaction, True  # nothing is begun that waits
         for key in keys:
             value = home.peek(key)
             if value is not None:
@@ -127,6 +129,7 @@ class Fitting:
         except (CommandError, Wait):
             return  # so will the command itself
         finally:
+            engine.in_transaction = within
             self._client.effect = None
         for key, plan in mapped:
             value = stage.peek(key)

@@ -39,7 +39,10 @@ class Touched:
         """``only``, where that key is always read."""
         if self._fixed is not None and len(self._fixed) == 1 and is_read(self._fixed[0][1]):
             self.place = self._fixed[0][0]
-        self.crosses = any(argument.name.endswith("db") for argument in command.arguments)
+        # What MIGRATE names is a database of another server.
+        self.crosses = command.getkeys is None and any(
+            argument.name.endswith("db") for argument in command.arguments
+        )
         """It can reach into another database."""
 
     def _found(self, words: Args) -> list[tuple[int, str]]:

@@ -159,8 +159,10 @@ def test_stale_while_it_is_loaded(users: Database, backed: Backed) -> None:
 
 
 def test_memory_is_bounded(users: Database, backed: Backed) -> None:
-    server = backed(mapped("name"), "--maxmemory", "1")
+    server = backed(mapped("name"))
     with server.client(decode_responses=True) as client:
+        client.set("large", "x" * 100_000)
+        client.config_set("maxmemory", 10_000)
         with pytest.raises(redis.OutOfMemoryError):
             client.get("name:1")
         client.config_set("maxmemory", 0)
