@@ -48,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n*** FATAL CONFIG FILE ERROR (distcache {VERSION}) ***\n{error}", file=sys.stderr)
         return 1
     if only_test:
+        if config.backing_store:
+            from distcache_server import backing
+
+            try:
+                backing.test(config)
+            except backing.CannotBack as error:
+                print(f"The backing store cannot be used: {error}", file=sys.stderr)
+                return 1
         print("The configuration is valid.")
         return 0
     return start(config)

@@ -13,7 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from distcache_server import commands, dispatch, listeners, logs, memory, systemd
+from distcache_server import backing, commands, dispatch, listeners, logs, memory, systemd
+from distcache_server.backing import CannotBack
 from distcache_server.blocking import Cancel
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
@@ -42,7 +43,7 @@ class Server:
     ``server.port`` is the TCP port, also where the configuration leaves the choice to the system
     (``any_port``); ``server.stopped`` is set when a client sent SHUTDOWN.  It begins with the keys
     of the snapshot on disk, if there is one, unless ``load`` is off.  Raises CannotListen,
-    CannotLoad.
+    CannotLoad, CannotBack.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Server:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except (listeners.CannotListen, CannotLoad, OSError):
+        except (listeners.CannotListen, CannotLoad, CannotBack, OSError):
             await self.stop()
             raise
         return self
@@ -96,6 +97,7 @@ class Server:
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
             config.set([(b"maxclients", b"%d" % clients)])
+        await backing.start(self.engine, self.loop.call_soon)
         # All listen from here on, but nobody is served before the first pause: by then the keys
         # are loaded, or clients are told that they are not.
         self._find_place()
@@ -237,6 +239,7 @@ class Server:
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
         await self.replication.stop()
+        await backing.stop(self.engine)
         clients = list(self.engine.clients.values())
         for client in clients:
             if client.blocked is not None:
@@ -337,6 +340,9 @@ async def _serve(config: Config) -> int:
         await server.__aenter__()
     except listeners.CannotListen as error:
         logs.warning("Cannot listen", reason=str(error))
+        return 1
+    except CannotBack as error:
+        logs.warning("The backing store cannot be used", reason=str(error))
         return 1
     except CannotLoad as error:
         logs.warning("The data on disk cannot be loaded", reason=str(error))

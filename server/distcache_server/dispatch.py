@@ -27,8 +27,9 @@ from distcache_server.errors import (
     ReadOnly,
     StillLoading,
     TooFewReplicas,
+    Unblocked,
 )
-from distcache_server.lookup import REFUSALS, Entry, Table, misfit, other_spelling, refused
+from distcache_server.lookup import REFUSALS, Entry, Table, find, misfit, other_spelling, refused
 from distcache_server.monitoring import show
 from distcache_server.registry import (
     MAY_WRITE,
@@ -44,6 +45,7 @@ from distcache_server.unconfirmed import marking
 if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.engine import Engine
+    from distcache_server.loading import Loader
 
 SMALLEST_AVERAGED_NS = 1_000_000
 """Below this slow log threshold every command is timed alone."""
@@ -235,7 +237,8 @@ class _Row(NamedTuple):
 def build(engine: Engine) -> dict[str, Table]:
     """The tables of all states, as the server's situation asks for."""
     queueing = within_memory(engine, queue) if engine.evictor.active else queue
-    rows = _rows(engine)
+    reader = None if engine.follows else engine.reader
+    rows = _rows(engine, reader)
     engine.refusal = _refusal(engine)
     loading = engine.loading is not None
     plain = not (engine.monitors or engine.untouching)
@@ -263,6 +266,8 @@ def build(engine: Engine) -> dict[str, Table]:
                 entry = Entry(command, handler, stats)
                 if waits or around or not averaged:
                     entry.run = None
+                elif reader is not None:
+                    entry.run = reader.run_of(command)
                 else:
                     entry.alike = _is_alike(command)
             if loading and not command.bits & LOADS and refuse is not refuse_unauthenticated:
@@ -307,7 +312,7 @@ def _refusal(engine: Engine) -> Handler | None:
     return refuse_broken if engine.broken is not None else None
 
 
-def _rows(engine: Engine) -> list[_Row]:
+def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
     """Each command with what runs it where nothing speaks against it."""
     pausing, writes_only = engine.pause.until_ms > 0, engine.pause.writes_only
     refusal, rows = _refusal(engine), []
@@ -323,6 +328,8 @@ def _rows(engine: Engine) -> list[_Row]:
             handler = monitored(command, handler)
         if engine.evictor.active:
             handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
+        if reader is not None:
+            handler = reader.around(command, handler)
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)
@@ -474,6 +481,29 @@ def _set_aside(client: Client, entry: Entry, words: Args, stop: Wait | Hold, sta
     client.engine.blocking.park(client, stop)
 
 
+def run_again(client: Client, wait: Wait) -> None:
+    """Run a command that waited for what it needs, as if it had just come."""
+    engine, words = client.engine, wait.words
+    started = time_ns()
+    client.keyspace.now_ms = max(client.keyspace.now_ms, started // 1_000_000)
+    entry = None
+    try:
+        entry = find(client, words)
+        reply = entry.handler(client, words)
+    except CommandError as error:
+        entry, error = _failed(client, entry, words, error)
+        reply = Wire(error.wire())
+    except (Wait, Hold) as stop:
+        assert entry is not None
+        engine.blocking.forget(client)
+        backlog = client.backlog
+        _set_aside(client, entry, words, stop, started)
+        client.backlog = [*client.backlog, *backlog] if isinstance(stop, Hold) else backlog
+        return
+    wait.elapsed_ns += time_ns() - started
+    engine.blocking.answer(client, reply)
+
+
 def _stopped(client: Client, rest: list[Args]) -> bool:
     """Keep the rest of a batch for later; True where there is none."""
     client.backlog = rest
@@ -485,6 +515,8 @@ def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
     """Count a command that blocked, now that it has been answered: not the time it waited."""
     engine, command = client.engine, wait.command
     assert command is not None
+    if client.state == "multi" and command.refusal is not None:
+        command.refusal(client, Unblocked())  # EXEC, which did not get what it needed
     client.commands += 1
     stats = engine.stats[command.name]
     stats.add(1, wait.elapsed_ns)

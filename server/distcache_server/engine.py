@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
+    from distcache_server.loading import Loader
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
     from distcache_server.replication import Replication
@@ -123,6 +124,8 @@ class Engine:
         """The barrier of the disk ..."""
         self.confirm: Callable[[Connection, bytes], bool] | None = None
         """... and that of replicas, which bytes pass after it (synchronous-replicas)."""
+        self.reader: Loader | None = None
+        """Loads rows of the backing store that commands ask for; None without one."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None

@@ -654,3 +654,22 @@ class Unblocked(CommandError):
 
 class ShuttingDown(CommandError):
     text = b"UNBLOCKED the server is shutting down"
+
+
+# The backing store
+
+
+class BackingDown(CommandError):
+    """With the name of the mapping."""
+
+    text = b"BACKINGDOWN the row of mapping '%b' cannot be loaded: %b"
+
+
+class Misfit(CommandError):
+    """With the name of the mapping, and what is wrong."""
+
+    text = b"MISFIT the value does not fit mapping '%b': %b"
+
+
+class MappedElsewhere(CommandError):
+    text = b"ERR keys that are mapped to rows cannot come from another database"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MULTI, EXEC = encode([b"MULTI"]), encode([b"EXEC"])
 UNKNOWN = -1
+LOADED = (b"REPLACE", b"ABSTTL", b"IDLETIME", b"0")
+"""How the RESTORE of a row that was loaded ends in the log.  None of a client does, so that who
+follows the log knows the one from the other."""
 
 
 class Journal:

@@ -25,6 +25,7 @@ from distcache_server.groups import Group, Survey
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
+    from distcache_server.loading import Loader
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 STEP_NS = 1_000_000
@@ -186,6 +187,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
     for it in COUNTERS:
         yield CounterMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
+    if engine.reader is not None:
+        yield from _backing(engine.reader)
     totals = engine.totals()
     for name, text, total in (
         ("commands_processed", "Commands that were run.", totals.commands),
@@ -333,6 +336,27 @@ def group_sizes(survey: Survey) -> Iterator[Metric]:
 
     yield family("key_group_count", "Keys of the group.", survey.counts)
     yield family("key_group_memory_usage_bytes", "Bytes that they take.", survey.sizes)
+
+
+def _backing(reader: Loader) -> Iterator[Metric]:
+    """The backing store."""
+    figures = reader.figures
+    answers = not reader.breaker.is_open
+    yield GaugeMetricFamily("distcache_backing_up", "1: the backing store answers.", int(answers))
+    yield GaugeMetricFamily(
+        "distcache_backing_loading", "Keys that are being loaded.", len(reader.loads)
+    )
+    for name, text, count in (
+        ("queries", "Statements that loaded keys.", figures.queries),
+        ("loaded", "Rows that were put into the cache.", figures.loaded),
+        ("absent", "Keys that were found to have no row.", figures.absent),
+        ("failed", "Keys that could not be loaded.", figures.failed),
+        ("fenced", "Keys that changed while they were loaded.", figures.fenced),
+        ("refreshed", "Loads ahead of the end of a key's time.", figures.refreshed),
+        ("stale", "Reads that were answered with a value past its time.", figures.stale),
+        ("shed", "Keys that were not asked for.", figures.shed),
+    ):
+        yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
 
 
 class _These(Collector):

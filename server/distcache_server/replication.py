@@ -105,6 +105,8 @@ class Replication:
         for client in list(engine.blocking.clients):
             engine.blocking.fail(client, InstanceChanged())
         engine.follows = True
+        if engine.reader is not None:
+            engine.reader.fence_all()
         logs.set_role("S")
         self.persistence.journal.mute(True)
         for client in engine.clients.values():

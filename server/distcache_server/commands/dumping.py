@@ -18,6 +18,7 @@ from distcache_server.errors import (
     SyntaxFailure,
 )
 from distcache_server.events import GENERIC
+from distcache_server.journal import LOADED
 from distcache_server.registry import DENYOOM, ONE_KEY, READONLY, WRITE, group
 from distcache_server.reply import OK
 
@@ -103,7 +104,9 @@ def restore(client: Client, words: Args) -> Any:
         return OK
     snapshot.install(keyspace, key, value, deadline or None, options.idle_s, options.frequency)
     keyspace.changed(key, b"restore", GENERIC)
-    if deadline and not options.absolute:
+    if tuple(words[4:]) == LOADED:
+        client.effect = words[:-2]
+    elif deadline and not options.absolute:
         client.effect = [*words[:2], b"%d" % deadline, *words[3:], b"ABSTTL"]
     return OK
 

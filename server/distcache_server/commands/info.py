@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
     from distcache_server.link import Link
+    from distcache_server.loading import Loader
     from distcache_server.persistence import Persistence
 
 command = group("server")
@@ -433,7 +434,29 @@ def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
     return sum(left) // len(left) if left else 0
 
 
-SECTIONS: dict[str, Callable[[Engine], Lines]] = {
+def backing(engine: Engine) -> Lines | None:
+    """The backing store: what was loaded, and what could not be."""
+    return None if engine.reader is None else _backing(engine.reader)
+
+
+def _backing(reader: Loader) -> Lines:
+    figures = reader.figures
+    yield "backing_store", reader.store.shown
+    yield "backing_status", "down" if reader.breaker.is_open else "up"
+    yield "backing_mappings", len(reader.plans)
+    yield "backing_loading", len(reader.loads)
+    yield "backing_queries", figures.queries
+    yield "backing_loaded", figures.loaded
+    yield "backing_absent", figures.absent
+    yield "backing_failed", figures.failed
+    yield "backing_fenced", figures.fenced
+    yield "backing_refreshed", figures.refreshed
+    yield "backing_stale", figures.stale
+    yield "backing_shed", figures.shed
+    yield "backing_absent_known", len(reader.absent)
+
+
+SECTIONS: dict[str, Callable[[Engine], Lines | None]] = {
     "server": server,
     "clients": clients,
     "memory": memory_,
@@ -448,8 +471,9 @@ SECTIONS: dict[str, Callable[[Engine], Lines]] = {
     "cluster": cluster,
     "keyspace": keyspace_,
     "keygroups": keygroups,
+    "backing": backing,
 }
-"""In the order in which they are shown."""
+"""In the order in which they are shown.  One that gives None is not shown."""
 TITLES = {"cpu": "CPU"}
 DETAILED = {"commandstats", "latencystats"}
 """Only shown when asked for."""
@@ -477,8 +501,8 @@ def info(client: Client, words: Args) -> VerbatimString:
         wanted |= SEVERAL.get(name, {name})
     texts = []
     for name, lines in SECTIONS.items():
-        if name in wanted:
+        if name in wanted and (shown := lines(client.engine)) is not None:
             title = f"# {TITLES.get(name, name.capitalize())}\r\n"
-            body = "".join(f"{key}:{value}\r\n" for key, value in lines(client.engine))
+            body = "".join(f"{key}:{value}\r\n" for key, value in shown)
             texts.append(title + body)
     return VerbatimString("\r\n".join(texts).encode("utf-8", "surrogateescape"))

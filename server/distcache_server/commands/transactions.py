@@ -100,6 +100,12 @@ def exec_(client: Client, _: Args) -> Any:
         find(client, words).command.flags & DENYOOM for words in queue
     ):
         raise OutOfMemory
+    if engine.reader is not None and not (failed or engine.follows):
+        try:
+            engine.reader.prepare(client, queue)
+        except CommandError:
+            leave_multi(client)
+            raise
     conflict = client.conflict or _watched_key_lapsed(client)
     leave_multi(client)
     if failed:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
+from distcache_replication.backing.address import without_password
+
 from distcache_server import events
 from distcache_server.quoting import quote
 
@@ -356,6 +358,26 @@ class Secret(Setting[bytes]):
 
     def accepts(self) -> str:
         return "text"
+
+
+class Address(Setting[str]):
+    """Where a database is, as a URL that may have a password in it, which is not shown."""
+
+    def __init__(self, summary: str, **options: Unpack[Options]) -> None:
+        options["secret"] = True
+        super().__init__("", summary, **options)
+
+    def parse(self, words: Sequence[bytes], old: str) -> str:
+        return text(words[0])
+
+    def show(self, value: str) -> bytes:
+        return raw(without_password(value))
+
+    def lines(self, value: str) -> list[tuple[bytes, bool]]:
+        return [(quote(raw(value)), True)] if value else []
+
+    def accepts(self) -> str:
+        return "a URL"
 
 
 class Directory(Setting[str]):

@@ -26,6 +26,7 @@ from distcache_server.config.kinds import (
     LONG_MAX,
     UINT_MAX,
     ULONG_MAX,
+    Address,
     Boolean,
     ConfigError,
     Directory,
@@ -387,6 +388,40 @@ class Replication(Section):
     bind_source_addr = String("", "The address to connect from.", optional=True)
 
 
+class Backing(Section):
+    """The backing store: a database whose rows are keys."""
+
+    backing_store = Address(
+        "Read rows of this database through the cache: postgresql://user@host/database,"
+        " or sqlite:///file. See docs/backing.md.",
+        runtime=False,
+    )
+    backing_map = String(
+        "",
+        "The file that says which keys are which rows. Without one, keys of any type are kept in"
+        " a table of their own.",
+        optional=True,
+        runtime=False,
+    )
+    backing_connections = Integer(
+        4, 1, 1000, "Connections to the backing store, and so loads at a time.", runtime=False
+    )
+    backing_timeout = Integer(
+        1000,
+        1,
+        INT_MAX,
+        "Milliseconds until a load counts as failed, and until connecting does.",
+        runtime=False,
+    )
+    backing_max_loads = Integer(
+        20000,
+        1,
+        INT_MAX,
+        "Keys that may be waiting to be loaded; what is missed beyond them fails.",
+        runtime=False,
+    )
+
+
 class Limits(Section):
     """Memory and eviction."""
 
@@ -524,6 +559,7 @@ class Config(
     Snapshots,
     AppendOnly,
     Replication,
+    Backing,
     Limits,
     Keys,
     Observation,

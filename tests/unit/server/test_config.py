@@ -735,6 +735,8 @@ def sample(setting: kinds.Setting[Any]) -> bytes:
             return b"0.5 99.999 100"
         case lists.BufferLimits():
             return b"normal 1 2 3 slave 4096 5 6 pubsub 7 8 9"
+        case kinds.Address():
+            return b"sqlite:///cache.db"
         case lists.Primary():
             return b"example.com 6380"
         case lists.SavePoints():

@@ -1,0 +1,264 @@
+"""The types of columns, and how a value of each is written in the cache.
+
+========================  ==================================================================
+integers                  ``42``
+numeric, real, double     ``12.50``
+text, varchar             the text, in UTF-8
+bytea                     the bytes
+boolean                   ``true``, ``false``; ``1`` and ``0`` are accepted
+uuid                      ``123e4567-e89b-12d3-a456-426614174000``
+timestamps, date          ISO 8601: ``2026-11-26T08:30:00+00:00``
+json, jsonb               the JSON text
+arrays                    a JSON array: ``[1, 2, null]``
+========================  ==================================================================
+
+``fit`` looks at what a client wrote: it gives the text for the store, or raises Unfit.  That
+depends on nothing but the value and the column, so that every server decides alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from distcache_replication.backing.errors import Unfit
+
+Fit = Callable[[bytes], str | bytes]
+
+INTEGER_FORM = r"0|-?[1-9][0-9]{0,18}"
+UUID_FORM = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_INTEGER = re.compile(INTEGER_FORM.encode())
+_UUID = re.compile(UUID_FORM.encode(), re.IGNORECASE)
+_DECIMAL = re.compile(r"-?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
+LONGEST_NUMBER = 20_000
+"""Digits that PostgreSQL's numeric may have, about."""
+_BOOLEANS = {b"true": "true", b"1": "true", b"false": "false", b"0": "false"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of column."""
+
+    name: str
+    """As people know it: ``integer``, ``varchar(20)``."""
+    family: str
+    """What it is written like: integer, decimal, text, bytes, boolean, uuid, time, json, array."""
+    fit: Fit
+
+    def to_json(self, value: bytes) -> str:
+        """A value, as written in the cache, within a JSON text."""
+        if self.family in ("integer", "decimal", "boolean", "json", "array"):
+            text = value.decode()
+            return text if text not in _NOT_JSON else json.dumps(text)
+        if self.family == "bytes":
+            return json.dumps(base64.b64encode(value).decode())
+        return json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)
+
+    def from_json(self, value: Any) -> bytes:
+        """The same from a parsed JSON text, where numbers are Decimal or int."""
+        if self.family in ("json", "array"):
+            return dumped(value).encode()
+        if self.family == "bytes":
+            if not isinstance(value, str):
+                raise Unfit("bytes stand in JSON as a string in base64")
+            try:
+                return base64.b64decode(value, validate=True)
+            except ValueError:
+                raise Unfit("a string that is not base64") from None
+        if self.family == "boolean":
+            if not isinstance(value, bool):
+                raise Unfit(f"{_shown(value)} is not true or false")
+            return b"true" if value else b"false"
+        if self.family in ("integer", "decimal"):
+            if isinstance(value, str) and value in _NOT_JSON:
+                return value.encode()
+            if isinstance(value, bool) or not isinstance(value, int | Decimal):
+                raise Unfit(f"{_shown(value)} is not a number")
+            return str(value).encode()
+        if not isinstance(value, str):
+            raise Unfit(f"{_shown(value)} is not a string")
+        return _encoded(value)
+
+
+_NOT_JSON = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Unfit("text with half of a surrogate pair") from None
+
+
+def _shown(value: object) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
+def dumped(value: Any) -> str:
+    """JSON text of a parsed one, its numbers to the last digit."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dict):
+        items = (f"{json.dumps(key)}:{dumped(each)}" for key, each in value.items())
+        return "{" + ",".join(items) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(dumped, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def parsed(value: bytes) -> Any:
+    """The parsed JSON text; Unfit where it is none."""
+    try:
+        return json.loads(value.decode(), parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Unfit(f"{_shown(value)} is not JSON") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def integer(name: str, bits: int) -> Kind:
+    """An integer of so many bits."""
+    highest = (1 << (bits - 1)) - 1
+
+    def fit(value: bytes) -> str:
+        if not _INTEGER.fullmatch(value) or not -highest - 1 <= int(value) <= highest:
+            raise Unfit(f"{_shown(value)} is not an integer of {bits} bits")
+        return value.decode()
+
+    return Kind(name, "integer", fit)
+
+
+def numeric(precision: int | None = None, scale: int = 0) -> Kind:
+    """A decimal number, of so many digits in all and behind the point."""
+
+    def fit(value: bytes) -> str:
+        text = value.decode("latin-1")
+        if text in _NOT_JSON and (precision is None or text == "NaN"):
+            return text
+        if len(text) > LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
+            raise Unfit(f"{_shown(value)} is not a number")
+        if precision is not None:
+            number = Decimal(text)
+            rounded = number.quantize(Decimal(1).scaleb(-scale)) if _is_short(number) else None
+            if rounded is None or abs(rounded) >= Decimal(10) ** (precision - scale):
+                raise Unfit(f"{_shown(value)} has too many digits for {name}")
+        return text
+
+    name = "numeric" if precision is None else f"numeric({precision},{scale})"
+    return Kind(name, "decimal", fit)
+
+
+def _is_short(number: Decimal) -> bool:
+    return number.is_zero() or number.adjusted() < 15
+
+
+def real(name: str) -> Kind:
+    """A number in floating point."""
+
+    def fit(value: bytes) -> str:
+        text = value.decode("latin-1")
+        if text in _NOT_JSON:
+            return text
+        if not _DECIMAL.fullmatch(text) or not math.isfinite(float(text)):
+            raise Unfit(f"{_shown(value)} is not a number")
+        return text
+
+    return Kind(name, "decimal", fit)
+
+
+def text(name: str = "text", most: int | None = None) -> Kind:
+    """Text of at most so many characters."""
+
+    def fit(value: bytes) -> str:
+        try:
+            found = value.decode()
+        except UnicodeDecodeError:
+            raise Unfit(f"{_shown(value)} is not text in UTF-8") from None
+        if "\0" in found:
+            raise Unfit("text with a NUL byte")
+        if most is not None and len(found) > most:
+            raise Unfit(f"{_shown(value)} is longer than {most} characters")
+        return found
+
+    return Kind(name, "text", fit)
+
+
+def _fit_bytes(value: bytes) -> bytes:
+    return value
+
+
+def _fit_boolean(value: bytes) -> str:
+    found = _BOOLEANS.get(value.lower())
+    if found is None:
+        raise Unfit(f"{_shown(value)} is not true or false")
+    return found
+
+
+def _fit_uuid(value: bytes) -> str:
+    if not _UUID.fullmatch(value):
+        raise Unfit(f"{_shown(value)} is not a UUID")
+    return value.decode().lower()
+
+
+_ENDLESS = frozenset({b"infinity", b"-infinity"})
+
+
+def _fit_timestamp(value: bytes) -> str:
+    if value in _ENDLESS:
+        return value.decode()
+    try:
+        return datetime.fromisoformat(value.decode("ascii")).isoformat()
+    except ValueError:
+        raise Unfit(f"{_shown(value)} is not a time in ISO 8601") from None
+
+
+def _fit_date(value: bytes) -> str:
+    try:
+        return date.fromisoformat(value.decode("ascii")).isoformat()
+    except ValueError:
+        raise Unfit(f"{_shown(value)} is not a date in ISO 8601") from None
+
+
+def json_(name: str) -> Kind:
+    """A JSON text; ``jsonb`` cannot hold NUL characters."""
+
+    def fit(value: bytes) -> str:
+        parsed(value)
+        if name == "jsonb" and rb"\u0000" in value:
+            raise Unfit("a NUL character, which jsonb cannot hold")
+        return value.decode()
+
+    return Kind(name, "json", fit)
+
+
+BYTES = Kind("bytea", "bytes", _fit_bytes)
+BOOLEAN = Kind("boolean", "boolean", _fit_boolean)
+UUID = Kind("uuid", "uuid", _fit_uuid)
+TIMESTAMP = Kind("timestamp", "time", _fit_timestamp)
+TIMESTAMPTZ = Kind("timestamptz", "time", _fit_timestamp)
+DATE = Kind("date", "time", _fit_date)
+
+
+def array(of: Kind) -> Kind:
+    """An array of one dimension."""
+
+    def fit(value: bytes) -> str:
+        found = parsed(value)
+        if not isinstance(found, list):
+            raise Unfit(f"{_shown(value)} is not a JSON array")
+        for each in found:
+            if each is not None:
+                of.fit(of.from_json(each))
+        return value.decode()
+
+    return Kind(f"{of.name}[]", "array", fit)

@@ -1,0 +1,233 @@
+"""PostgreSQL as the store, through asyncpg.
+
+Keys go to the server as arrays and are joined with the table, so that one statement loads any
+number of rows, and is prepared once.  Values travel as text, in the form that PostgreSQL itself
+gives them, but for bytea.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from distcache_replication.backing import kinds
+from distcache_replication.backing.errors import Away, Refused, StoreError
+from distcache_replication.backing.kinds import Kind
+from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
+
+SETTINGS = {
+    "application_name": "distcache",
+    "client_encoding": "utf8",
+    "datestyle": "ISO",
+    "timezone": "UTC",
+}
+_INTEGERS = {"int2": 16, "int4": 32, "int8": 64}
+
+_COLUMNS = """
+SELECT n.nspname, c.relname, a.attname, format_type(b.oid, NULL),
+       b.typname, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+       e.typname, a.attnotnull OR t.typnotnull,
+       a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
+       has_column_privilege(c.oid, a.attnum, 'SELECT')
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type t ON t.oid = a.atttypid
+  JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+  LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
+ WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND has_schema_privilege(n.oid, 'USAGE')
+ ORDER BY a.attnum
+"""
+_KEYS = """
+SELECT array_agg(a.attname ORDER BY a.attnum)
+  FROM pg_index i
+  JOIN pg_attribute a ON a.attrelid = i.indrelid
+   AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+ WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid
+   AND i.indpred IS NULL AND i.indexprs IS NULL
+ GROUP BY i.indexrelid, i.indisprimary
+ ORDER BY i.indisprimary DESC, i.indexrelid
+"""
+
+
+def kind_of(type_: str, modifier: int, element: str | None) -> Kind | None:
+    """What a column of a type of pg_type holds; None where it is not supported."""
+    if element is not None:
+        of = kind_of(element, -1, None)
+        return kinds.array(of) if of is not None and of.family in _IN_ARRAYS else None
+    if type_ in _INTEGERS:
+        return kinds.integer(type_, _INTEGERS[type_])
+    if type_ == "numeric":
+        if modifier < 0:
+            return kinds.numeric()
+        return kinds.numeric((modifier - 4) >> 16, (modifier - 4) & 0x7FF)
+    if type_ in ("float4", "float8"):
+        return kinds.real("real" if type_ == "float4" else "double precision")
+    if type_ == "text":
+        return kinds.text()
+    if type_ == "varchar":
+        most = modifier - 4 if modifier >= 0 else None
+        return kinds.text("varchar" if most is None else f"varchar({most})", most)
+    if type_ in ("json", "jsonb"):
+        return kinds.json_(type_)
+    return _SIMPLE.get(type_)
+
+
+_IN_ARRAYS = {"integer", "decimal", "text", "boolean", "uuid"}
+_SIMPLE = {
+    "bytea": kinds.BYTES,
+    "bool": kinds.BOOLEAN,
+    "uuid": kinds.UUID,
+    "timestamp": kinds.TIMESTAMP,
+    "timestamptz": kinds.TIMESTAMPTZ,
+    "date": kinds.DATE,
+}
+
+
+def quoted(name: Sequence[str]) -> str:
+    """A name as SQL has it, whatever it consists of."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
+
+
+def load_statement(plan: Plan) -> str:
+    """The statement that loads the rows of many keys: their places, and the columns."""
+    arrays = ", ".join(
+        f"${number}::{'bytea' if _family(column) == 'bytes' else 'text'}[]"
+        for number, column in enumerate(plan.keys, 1)
+    )
+    names = ", ".join(f"k{number}" for number in range(len(plan.keys)))
+    on = " AND ".join(
+        f"t.{quoted((column.name,))} = k.k{number}::{column.type}"
+        for number, column in enumerate(plan.keys)
+    )
+    columns = ", ".join(_selected(column) for column in plan.columns)
+    return (
+        f"SELECT k.at, {columns}"  # noqa: S608 -- names are quoted
+        f" FROM unnest({arrays}) WITH ORDINALITY AS k({names}, at)"
+        f" JOIN {quoted(plan.table.name)} AS t ON {on}"
+    )
+
+
+def _family(column: Column) -> str:
+    assert column.kind is not None
+    return column.kind.family
+
+
+def _selected(column: Column) -> str:
+    name = f"t.{quoted((column.name,))}"
+    family = _family(column)
+    if family == "bytes":
+        return name
+    if family == "time":
+        return f"to_jsonb({name}) #>> '{{}}'"
+    return f"to_jsonb({name})::text" if family == "array" else f"{name}::text"
+
+
+class Postgres:
+    """A database of PostgreSQL."""
+
+    def __init__(self, address: str, shown: str, connections: int, timeout_s: float) -> None:
+        self.shown = shown
+        self._address = address
+        self._connections = connections
+        self._timeout_s = timeout_s
+        self._pool: Any = None
+        self._statements: dict[Plan, str] = {}
+
+    async def open(self) -> None:
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._address,
+                min_size=0,  # more it would try to keep by itself, and tell our log of that
+                max_size=self._connections,
+                timeout=self._timeout_s,
+                command_timeout=self._timeout_s,
+                server_settings=SETTINGS,
+            )
+        except Exception as error:
+            raise _understood(error) from None
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def _fetch(self, statement: str, *values: Any) -> list[Any]:
+        if self._pool is None:
+            raise Away("not connected")
+        try:
+            async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
+                found: list[Any] = await connection.fetch(statement, *values)
+                return found
+        except Exception as error:
+            raise _understood(error) from None
+
+    async def describe(self, name: tuple[str, ...]) -> Table | None:
+        rows = await self._fetch(_COLUMNS, quoted(name))
+        if not rows:
+            return None
+        keys = await self._fetch(_KEYS, quoted(name))
+        columns = tuple(
+            Column(
+                column,
+                kind_of(base, modifier, element),
+                type_,
+                nullable=not required,
+                filled=filled,
+                readable=readable,
+            )
+            for _, _, column, type_, base, modifier, element, required, filled, readable in rows
+        )
+        return Table((rows[0][0], rows[0][1]), columns, tuple(tuple(it[0]) for it in keys))
+
+    async def create_cache(self, name: tuple[str, ...]) -> None:
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {quoted(name)} ({KEY} bytea PRIMARY KEY,"
+            f" {VALUE} bytea NOT NULL, {EXPIRES} bigint)"
+        )
+        try:
+            await self._fetch(statement)
+        except Refused as error:
+            raise Refused(f"{error.reason}: let its owner run {statement}") from None
+
+    async def load(self, plan: Plan, keys: Sequence[tuple[str | bytes, ...]]) -> list[Row | None]:
+        statement = self._statements.get(plan)
+        if statement is None:
+            statement = self._statements[plan] = load_statement(plan)
+        found: list[Row | None] = [None] * len(keys)
+        for at, *values in await self._fetch(statement, *map(list, zip(*keys, strict=True))):
+            found[at - 1] = [it.encode() if isinstance(it, str) else it for it in values]
+        return found
+
+
+_AWAY = (
+    OSError,  # TimeoutError is one
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def _understood(error: Exception) -> StoreError:
+    # The frames of asyncpg refer to what they raised: a cycle, which nobody would collect.
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__context__
+    if isinstance(error, TimeoutError):
+        return Away("it does not answer in time")
+    if isinstance(error, _AWAY):
+        return Away(str(error) or type(error).__name__)
+    if isinstance(error, asyncpg.PostgresError):
+        return Refused(str(error))
+    raise error

@@ -1,0 +1,94 @@
+"""The backing store of a server: opened and compared with the map before anybody is served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from distcache_replication.backing import mapping
+from distcache_replication.backing.errors import BadMap, StoreError
+from distcache_replication.backing.plan import Plan
+from distcache_replication.backing.store import BadAddress, Store, bind_all, open_store
+
+from distcache_server import logs
+from distcache_server.config import Config
+from distcache_server.engine import Engine
+from distcache_server.loading import Loader
+
+
+class CannotBack(Exception):
+    """The backing store or its map cannot be used; the text says why, and the cure."""
+
+
+async def opened(config: Config) -> tuple[Store, list[Plan]]:
+    """The store that is configured, and the plans of all mappings; raises CannotBack."""
+    try:
+        mappings = _mappings(config)
+        store = open_store(
+            config.backing_store,
+            config.dir,
+            config.backing_connections,
+            config.backing_timeout / 1000,
+        )
+    except (BadMap, BadAddress) as error:
+        raise CannotBack(str(error)) from None
+    try:
+        await store.open()
+        return store, await bind_all(store, mappings)
+    except BadMap as error:
+        await store.close()
+        raise CannotBack(f"{config.backing_map or store.shown}: {error}") from None
+    except StoreError as error:
+        await store.close()
+        raise CannotBack(f"{store.shown}: {error.reason}") from None
+
+
+def _mappings(config: Config) -> list[mapping.Mapping]:
+    if not config.backing_map:
+        return [mapping.whole_cache()]
+    path = config.locate(config.backing_map)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return mapping.load(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not text in UTF-8"
+        raise CannotBack(f"backing-map {path}: {reason}") from None
+    except BadMap as error:
+        raise CannotBack(f"backing-map {path}: {error}") from None
+
+
+async def _test(config: Config) -> None:
+    store, _ = await opened(config)
+    await store.close()
+
+
+def test(config: Config) -> None:
+    """Compare the map with the store as a start does, and stop; raises CannotBack."""
+    asyncio.run(_test(config))
+
+
+async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    """Read through the store that is configured, if there is one; raises CannotBack."""
+    if not engine.config.backing_store:
+        return
+    store, plans = await opened(engine.config)
+    engine.reader = Loader(engine, store, plans, call_soon)
+    for plan in plans:
+        logs.notice(
+            "Mapped",
+            mapping=plan.mapping.name,
+            key=plan.mapping.pattern.source,
+            table=plan.table,
+            form=plan.mapping.form,
+            direction=plan.mapping.direction,
+        )
+    logs.notice("Reading through to the backing store", store=store.shown)
+    engine.rebuild()
+
+
+async def stop(engine: Engine) -> None:
+    """Let go of the store."""
+    reader = engine.reader
+    if reader is not None:
+        await reader.stop()
+        await reader.store.close()

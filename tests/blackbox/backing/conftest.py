@@ -1,0 +1,62 @@
+"""A database behind the cache, once of each kind, and servers that read through it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Process, StartServer
+from tests.support.databases import (
+    Database,
+    Postgres,
+    PostgresDatabase,
+    SqliteDatabase,
+    postgres_programs,
+)
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[Postgres | None]:
+    programs = postgres_programs()
+    server = Postgres(programs) if programs else None
+    yield server
+    if server is not None:
+        server.stop()
+
+
+@pytest.fixture
+def postgres(_postgres: Postgres | None) -> Iterator[PostgresDatabase]:
+    """An empty database of a real PostgreSQL."""
+    if _postgres is None:
+        pytest.skip("PostgreSQL is not installed")
+    database = _postgres.new_database()
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database, once of each kind."""
+    if request.param == "postgres":
+        yield request.getfixturevalue("postgres")
+        return
+    database = SqliteDatabase(tmp_path)
+    yield database
+    database.close()
+
+
+Backed = Callable[..., Process]
+
+
+@pytest.fixture
+def backed(database: Database, start_server: StartServer, tmp_path: Path) -> Backed:
+    """Start a server that reads through the database: `backed(map, *directives)`."""
+
+    def start(text: str, *directives: str) -> Process:
+        path = tmp_path / "map.toml"
+        path.write_text(text)
+        return start_server(
+            "--backing-store", database.address, "--backing-map", str(path), *directives
+        )
+
+    return start

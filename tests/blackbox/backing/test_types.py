@@ -1,0 +1,183 @@
+"""Each type of column: how it is read, and which writes are refused."""
+
+import json
+
+import pytest
+
+from tests.blackbox.backing.conftest import Backed
+from tests.support import Error
+from tests.support.databases import Database
+
+pytestmark = pytest.mark.ours("the backing store")
+
+COLUMNS = [
+    # name, type on PostgreSQL, type on SQLite, SQL literal, as it is read
+    ("small", "smallint", "smallint", "-5", b"-5"),
+    ("big", "bigint", "bigint", "9223372036854775807", b"9223372036854775807"),
+    ("amount", "numeric(10,2)", "text", "'12.50'", b"12.50"),
+    ("free", "numeric", "text", "'0.1000000000000000000001'", b"0.1000000000000000000001"),
+    ("real", "double precision", "real", "2.5", b"2.5"),
+    ("word", "varchar(5)", "varchar(5)", "'grüß'", "grüß".encode()),
+    ("text", "text", "text", "'it''s'", b"it's"),
+    ("flag", "boolean", "boolean", "true", b"true"),
+    (
+        "number",
+        "uuid",
+        "uuid",
+        "'123e4567-e89b-12d3-a456-426614174000'",
+        b"123e4567-e89b-12d3-a456-426614174000",
+    ),
+    (
+        "stamp",
+        "timestamptz",
+        "timestamptz",
+        "'2026-11-26T08:30:00.5+00:00'",
+        None,
+    ),
+    ("clock", "timestamp", "timestamp", "'2026-11-26T08:30:00'", b"2026-11-26T08:30:00"),
+    ("day", "date", "date", "'2026-11-26'", b"2026-11-26"),
+    ("doc", "jsonb", "json", """'{"a": [1, null]}'""", b'{"a": [1, null]}'),
+    ("empty", "text", "text", "NULL", None),
+]
+
+REFUSED = [
+    ("small", b"40000"),
+    ("small", b"1.5"),
+    ("small", b"007"),
+    ("big", b"9223372036854775808"),
+    ("real", b"x"),
+    ("word", b"longer"),
+    ("text", b"\xff"),
+    ("text", b"a\x00b"),
+    ("flag", b"maybe"),
+    ("number", b"123"),
+    ("stamp", b"yesterday"),
+    ("clock", b"2026-13-01"),
+    ("day", b"2026-02-30"),
+    ("doc", b"{"),
+    ("nowhere", b"1"),
+]
+
+ACCEPTED = [
+    ("small", b"32767"),
+    ("big", b"-9223372036854775808"),
+    ("real", b"-1e300"),
+    ("word", "äöüäö".encode()),
+    ("flag", b"0"),
+    ("number", b"123E4567-E89B-12D3-A456-426614174000"),
+    ("stamp", b"2026-11-26 09:30:00+01:00"),
+    ("clock", b"2026-11-26"),
+    ("day", b"2026-02-28"),
+    ("doc", b'"text"'),
+    ("empty", b""),
+]
+
+
+@pytest.fixture
+def rows(database: Database) -> Database:
+    ours = database.kind == "postgres"
+    columns = ", ".join(f"{it[0]} {it[1] if ours else it[2]}" for it in COLUMNS)
+    database.execute(
+        f"CREATE TABLE things (id bigint PRIMARY KEY, {columns}, data bytea)",
+        f"INSERT INTO things VALUES (1, {', '.join(it[3] for it in COLUMNS)}, NULL)",  # noqa: S608
+    )
+    if database.kind == "postgres":
+        database.execute(
+            "ALTER TABLE things ADD list integer[], ADD words text[], ADD must text NOT NULL"
+            " DEFAULT 'x'",
+            "UPDATE things SET data = '\\x00ff', list = '{1,NULL,3}', words = '{\"a b\",c}'",
+        )
+    else:
+        database.execute("UPDATE things SET data = X'00ff'")
+    return database
+
+
+def test_reading(rows: Database, backed: Backed) -> None:
+    server = backed(
+        '[things]\nkey = "t:{id}"\n[json]\nkey = "j:{id}"\ntable = "things"\nas = "json"\n'
+    )
+    with server.client() as client:
+        found = client.hgetall("t:1")
+        for name, _, _, _, expected in COLUMNS:
+            if expected is not None:
+                assert found[name.encode()] == expected, name
+        assert found[b"stamp"].startswith(b"2026-11-26T08:30:00.5")
+        assert found[b"stamp"].endswith(b"+00:00")
+        assert found[b"data"] == b"\x00\xff"
+        assert b"empty" not in found
+        whole = json.loads(client.get("j:1") or b"")
+        assert whole["big"] == 9223372036854775807
+        assert whole["flag"] is True
+        assert whole["doc"] == {"a": [1, None]}
+        assert whole["data"] == "AP8="
+        assert whole["empty"] is None
+        if rows.kind == "postgres":
+            assert json.loads(found[b"list"]) == [1, None, 3]
+            assert whole["words"] == ["a b", "c"]
+        # What was read can be written.
+        client.hset("t:1", mapping=found)
+        client.set("j:1", client.get("j:1") or b"")
+
+
+def test_writing(rows: Database, backed: Backed) -> None:
+    server = backed(
+        '[things]\nkey = "t:{id}"\n[json]\nkey = "j:{id}"\ntable = "things"\nas = "json"\n'
+    )
+    with server.wire() as wire:
+        before = wire.call("HGETALL", "t:1")
+        for field, value in REFUSED:
+            reply = wire.call("HSET", "t:1", field, value)
+            assert isinstance(reply, Error), (field, value)
+            assert reply.startswith(b"MISFIT the value does not fit mapping 'things': "), reply
+            assert field.encode() in bytes(reply)
+        assert wire.call("HGETALL", "t:1") == before
+        for field, value in ACCEPTED:
+            assert wire.call("HSET", "t:1", field, value) in (0, 1), (field, value)
+            assert wire.call("HGET", "t:1", field) == value
+        for words in (
+            ("SET", "t:1", "x"),
+            ("LPUSH", "t:99", "x"),
+            ("HINCRBY", "t:1", "small", "1"),
+            ("HINCRBYFLOAT", "t:1", "small", "0.5"),
+            ("HEXPIRE", "t:1", "100", "FIELDS", "1", "text"),
+            ("SET", "j:1", "[1]"),
+            ("SET", "j:1", '{"small": "1"}'),
+            ("SET", "j:1", '{"data": "?"}'),
+            ("SET", "j:1", '{"none": 1}'),
+            ("APPEND", "j:1", "}"),
+            ("SETRANGE", "j:1", "0", "["),
+            ("BITOP", "NOT", "j:1", "j:1"),
+        ):
+            reply = wire.call(*words)
+            assert isinstance(reply, Error), words
+            assert reply.code == b"MISFIT", (words, reply)
+        wire.call("MULTI")
+        wire.call("HSET", "t:1", "small", "1")
+        wire.call("HSET", "t:1", "small", "x")
+        replies = wire.call("EXEC")
+        assert isinstance(replies, list)
+        assert replies[0] == 0
+        assert isinstance(replies[1], Error)
+        if rows.kind == "postgres":
+            reply = wire.call("HSET", "t:1", "list", '[1, "x"]')
+            assert isinstance(reply, Error)
+            assert wire.call("HSET", "t:1", "amount", "12345678.999") == 0
+            reply = wire.call("HSET", "t:1", "amount", "123456789")
+            assert isinstance(reply, Error)
+            assert wire.call("HSET", "t:1", "list", "[4, null]") == 0
+
+
+def test_columns_that_must_not_be_empty(database: Database, backed: Backed) -> None:
+    database.execute(
+        "CREATE TABLE users (id integer PRIMARY KEY, name text NOT NULL,"
+        " state text NOT NULL DEFAULT 'new', note text)"
+    )
+    with backed('[users]\nkey = "user:{id}"\n').wire() as wire:
+        reply = wire.call("HSET", "user:1", "note", "x")
+        assert isinstance(reply, Error)
+        assert b"column name must not be empty" in bytes(reply)
+        assert wire.call("HSET", "user:1", "note", "x", "name", "Ada") == 2
+        reply = wire.call("HDEL", "user:1", "name")
+        assert isinstance(reply, Error)
+        assert wire.call("HDEL", "user:1", "note", "name") == 2  # then there is no row at all
+        assert wire.call("EXISTS", "user:1") == 0
