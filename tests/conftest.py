@@ -53,7 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_REFERENCE] = Server(host.strip("[]"), int(port))
 
 
+LONG = {"test_differential.py", "test_redis_py.py", "test_sentinel.py", "test_torture.py"}
+"""Their tests take up to minutes: workers begin with them, so that none has one left at the end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = [item for item in items if item.path.name in LONG]
+    short = [item for item in items if item.path.name not in LONG]
+    half = len(short) // 2
+    # Of two workers one starts in the middle.
+    items[:] = [*long[::2], *short[:half], *long[1::2], *short[half:]]
     given = config.stash.get(_REFERENCE, None)
     if given is None:
         return

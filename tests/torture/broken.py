@@ -16,7 +16,7 @@ from distcache_replication import segment
 from distcache_replication.disk import Disk
 from distcache_replication.files import Files
 from distcache_replication.history import History
-from distcache_server import persistence, rewriting, startup
+from distcache_server import persistence, startup
 from distcache_server.arguments import Args
 from distcache_server.errors import CommandError
 from distcache_server.replay import Replay
@@ -93,11 +93,11 @@ def forgets_the_new_folder() -> None:
 
 @variant
 def names_a_base_that_is_not_flushed() -> None:
-    def write_all(files: Files, descriptor: int, data: bytes, _: bool) -> None:
-        while data:
-            data = data[files.write(descriptor, data) :]
+    def flush(files: Files, descriptor: int) -> None:
+        if not os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).startswith("temp-"):
+            _sync(files, descriptor)
 
-    put(rewriting, "write_all", write_all)
+    put(Files, "sync", flush)
 
 
 @variant
