@@ -80,6 +80,8 @@ def value_of(client: redis.Redis, key: bytes) -> object:
             return client.hgetall(key)
         case b"zset":
             return client.zrange(key, 0, -1, withscores=True)
+        case b"stream":
+            return client.xrange(key), client.xinfo_groups(key)
     return client.get(key)
 
 
