@@ -27,6 +27,7 @@ from redis.asyncio import Redis
 from tests.support.proxy import Proxy, proxy
 from tests.support.replication import SETTINGS, agree, follow, info, wait_linked
 from tests.support.servers import OURS, Process
+from tests.support.waiting import eventually
 from tests.torture.machine import Machine, missing
 
 pytestmark = pytest.mark.ours("the failures are put into the process")
