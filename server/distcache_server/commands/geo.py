@@ -155,7 +155,7 @@ def geoadd(client: Client, words: Args) -> int:
     complexity="O(1) for each member requested.",
 )
 def geopos(client: Client, words: Args) -> Any:
-    """Returns the longitude and latitude of members from a geospatial index."""
+    """Gives the coordinates of members."""
     points = client.keyspace.read_as(words[1], SortedSet)
     scores = [points.score(member) if points else None for member in words[2:]]
     return [NullArray if score is None else _shown(*geo.decode(score)) for score in scores]
@@ -173,7 +173,7 @@ def _shown(longitude: float, latitude: float) -> list[Real]:
     complexity="O(1) for each member requested.",
 )
 def geohash(client: Client, words: Args) -> Any:
-    """Returns members from a geospatial index as geohash strings."""
+    """Gives the geohashes of members."""
     points = client.keyspace.read_as(words[1], SortedSet)
     scores = [points.score(member) if points else None for member in words[2:]]
     return [None if score is None else geo.geohash(score) for score in scores]
@@ -181,7 +181,7 @@ def geohash(client: Client, words: Args) -> Any:
 
 @command("GEODIST key member1 member2 [M | KM | FT | MI]", READONLY, keys=ONE_KEY, since="3.2.0")
 def geodist(client: Client, words: Args) -> Any:
-    """Returns the distance between two members of a geospatial index."""
+    """Measures how far apart two members are."""
     if len(words) > 5:
         raise SyntaxFailure
     unit = _unit(words[4]) if len(words) == 5 else 1.0
@@ -438,7 +438,7 @@ def _search(client: Client, words: Args, base: int, store: bytes | None) -> Any:
     arity=-7,
 )
 def geosearch(client: Client, words: Args) -> Any:
-    """Queries a geospatial index for members inside an area of a box or a circle."""
+    """Finds the members within a circle or a box."""
     return _search(client, words, 2, None)
 
 

@@ -82,7 +82,7 @@ def pfadd(client: Client, words: Args) -> int:
     "keys.",
 )
 def pfcount(client: Client, words: Args) -> int:
-    """Returns the approximated cardinality of the set(s) observed by the HyperLogLog key(s)."""
+    """Estimates how many different elements were added to the keys together."""
     keyspace = client.keyspace
     try:
         if len(words) > 2:
@@ -131,7 +131,7 @@ def pfmerge(client: Client, words: Args) -> Any:
     complexity="N/A",
 )
 def pfdebug(client: Client, words: Args) -> Any:
-    """Internal commands for debugging HyperLogLog values."""
+    """Shows how a HyperLogLog is stored."""
     keyspace = client.keyspace
     _, subcommand, key = words
     value = _checked(keyspace.find_as(key, bytes))
@@ -164,7 +164,7 @@ def pfdebug(client: Client, words: Args) -> Any:
 
 @command("PFSELFTEST", ADMIN, since="2.8.9", complexity="N/A")
 def pfselftest(_: Client, __: Args) -> Any:
-    """An internal command for testing HyperLogLog values."""
+    """Says that HyperLogLogs work."""
     # The representation is tested with the rest of the code; this counts a set of known size.
     value, _changed = hll.add(None, (b"%d" % n for n in range(1000)), 3000)
     if abs(hll.count(value)[0] - 1000) > 50:

@@ -144,7 +144,7 @@ def rpush(client: Client, words: Args) -> int:
     complexity=EACH_ADDED,
 )
 def lpushx(client: Client, words: Args) -> int:
-    """Prepends one or more elements to a list only when the list exists."""
+    """Puts elements at the head of a list that is there."""
     return push(client, words, left=True, must_exist=True)
 
 
@@ -156,7 +156,7 @@ def lpushx(client: Client, words: Args) -> int:
     complexity=EACH_ADDED,
 )
 def rpushx(client: Client, words: Args) -> int:
-    """Appends one or more elements to a list only when the list exists."""
+    """Puts elements at the tail of a list that is there."""
     return push(client, words, left=False, must_exist=True)
 
 
@@ -414,7 +414,7 @@ def lrange(client: Client, words: Args) -> Any:
     "This makes asking for the first or the last element of the list O(1).",
 )
 def lindex(client: Client, words: Args) -> bytes | None:
-    """Returns an element from a list by its index."""
+    """Gives the element at an index."""
     _, key, index = words
     value = client.keyspace.read_as(key, List)
     if value is None:
@@ -441,7 +441,7 @@ def place(value: List, index: bytes) -> int | None:
     "provided, the command may run in constant time.",
 )
 def lpos(client: Client, words: Args) -> Any:
-    """Returns the index of matching elements in a list."""
+    """Finds where elements with this value are."""
     _, key, element, *rest = words
     given = options(rest, {b"RANK": _rank, b"COUNT": _count, b"MAXLEN": _maxlen})
     count = given.get(b"COUNT")
@@ -484,7 +484,7 @@ def _maxlen(word: bytes) -> int:
     "element of the list is O(1).",
 )
 def lset(client: Client, words: Args) -> Any:
-    """Sets the value of an element in a list by its index."""
+    """Overwrites the element at an index."""
     _, key, index, element = words
     keyspace = client.keyspace
     value = keyspace.find_as(key, List)
@@ -512,7 +512,7 @@ def lset(client: Client, words: Args) -> Any:
     "and inserting somewhere on the right end (tail) is O(N).",
 )
 def linsert(client: Client, words: Args) -> int:
-    """Inserts an element before or after another element in a list."""
+    """Puts an element next to another one."""
     _, key, where, pivot, element = words
     side = where.upper()
     if side not in (b"BEFORE", b"AFTER"):

@@ -59,14 +59,14 @@ def _plain(client: Client) -> Callable[[], int]:
 
 @command("SUBSCRIBE channel [channel ...]", LISTEN, since="2.0.0", complexity="O(N)")
 def subscribe(client: Client, words: Args) -> Any:
-    """Listens for messages published to channels."""
+    """Has messages sent to this client from channels."""
     act = client.engine.pubsub.subscribe
     return _counted(client, b"subscribe", words[1:], act, _plain(client))
 
 
 @command("UNSUBSCRIBE [channel [channel ...]]", LISTEN, since="2.0.0", complexity="O(N)")
 def unsubscribe(client: Client, words: Args) -> Any:
-    """Stops listening to messages posted to channels."""
+    """Ends subscriptions to channels, or all of them."""
     names = words[1:] or list(client.channels)
     if not names:
         return _none_left(b"unsubscribe", _plain(client)())
@@ -76,14 +76,14 @@ def unsubscribe(client: Client, words: Args) -> Any:
 
 @command("PSUBSCRIBE pattern [pattern ...]", LISTEN, since="2.0.0", complexity="O(N)")
 def psubscribe(client: Client, words: Args) -> Any:
-    """Listens for messages published to channels that match one or more patterns."""
+    """Has messages sent to this client from channels that match patterns."""
     act = client.engine.pubsub.subscribe_pattern
     return _counted(client, b"psubscribe", words[1:], act, _plain(client))
 
 
 @command("PUNSUBSCRIBE [pattern [pattern ...]]", LISTEN, since="2.0.0", complexity="O(N)")
 def punsubscribe(client: Client, words: Args) -> Any:
-    """Stops listening to messages published to channels that match one or more patterns."""
+    """Ends subscriptions to patterns, or all of them."""
     names = words[1:] or list(client.patterns)
     if not names:
         return _none_left(b"punsubscribe", _plain(client)())
@@ -99,7 +99,7 @@ def punsubscribe(client: Client, words: Args) -> Any:
     complexity="O(N)",
 )
 def ssubscribe(client: Client, words: Args) -> Any:
-    """Listens for messages published to shard channels."""
+    """Has messages sent to this client from shard channels."""
     act = client.engine.pubsub.subscribe_shard
     return _counted(client, b"ssubscribe", words[1:], act, lambda: len(client.shard_channels))
 
@@ -112,7 +112,7 @@ def ssubscribe(client: Client, words: Args) -> Any:
     complexity="O(N)",
 )
 def sunsubscribe(client: Client, words: Args) -> Any:
-    """Stops listening to messages posted to shard channels."""
+    """Ends subscriptions to shard channels, or all of them."""
     names = words[1:] or list(client.shard_channels)
     if not names:
         return _none_left(b"sunsubscribe", 0)
@@ -125,7 +125,7 @@ SEND = PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE
 
 @command("PUBLISH channel message", SEND, since="2.0.0", complexity="O(N+M)")
 def publish(client: Client, words: Args) -> int:
-    """Posts a message to a channel."""
+    """Sends a message to whoever listens to a channel."""
     _, channel, message = words
     return client.engine.pubsub.publish(channel, message)
 
@@ -134,14 +134,14 @@ def publish(client: Client, words: Args) -> int:
     "SPUBLISH shardchannel message", SEND, keys=SHARD_CHANNEL, since="7.0.0", complexity="O(N)"
 )
 def spublish(client: Client, words: Args) -> int:
-    """Posts a message to a shard channel."""
+    """Sends a message to whoever listens to a shard channel."""
     _, channel, message = words
     return client.engine.pubsub.publish_shard(channel, message)
 
 
 @command("PUBSUB", since="2.8.0", arity=-2, complexity="Depends on subcommand.", help="6.2.0")
 def pubsub(_: Client, __: Args) -> Any:
-    """A container for Pub/Sub commands."""
+    """Tells of channels and subscriptions."""
 
 
 LOOK = PUBSUB | LOADING | STALE
@@ -158,26 +158,26 @@ def _matching(names: Iterable[bytes], words: Args) -> list[bytes]:
 
 @command("PUBSUB CHANNELS [pattern]", LOOK, sub=True, since="2.8.0", complexity="O(N)")
 def pubsub_channels(client: Client, words: Args) -> Any:
-    """Returns the active channels."""
+    """Lists the channels that somebody listens to."""
     return _matching(client.engine.pubsub.channels, words)
 
 
 @command("PUBSUB NUMSUB [channel [channel ...]]", LOOK, sub=True, since="2.8.0", complexity="O(N)")
 def pubsub_numsub(client: Client, words: Args) -> Any:
-    """Returns a count of subscribers to channels."""
+    """Counts who listens to each channel."""
     channels = client.engine.pubsub.channels
     return [part for name in words[2:] for part in (name, len(channels.get(name, ())))]
 
 
 @command("PUBSUB NUMPAT", LOOK, sub=True, since="2.8.0")
 def pubsub_numpat(client: Client, _: Args) -> int:
-    """Returns a count of unique pattern subscriptions."""
+    """Counts the patterns that somebody listens to."""
     return len(client.engine.pubsub.patterns)
 
 
 @command("PUBSUB SHARDCHANNELS [pattern]", LOOK, sub=True, since="7.0.0", complexity="O(N)")
 def pubsub_shardchannels(client: Client, words: Args) -> Any:
-    """Returns the active shard channels."""
+    """Lists the shard channels that somebody listens to."""
     return _matching(client.engine.pubsub.shard_channels, words)
 
 
@@ -189,6 +189,6 @@ def pubsub_shardchannels(client: Client, words: Args) -> Any:
     complexity="O(N)",
 )
 def pubsub_shardnumsub(client: Client, words: Args) -> Any:
-    """Returns the count of subscribers of shard channels."""
+    """Counts who listens to each shard channel."""
     channels = client.engine.pubsub.shard_channels
     return [part for name in words[2:] for part in (name, len(channels.get(name, ())))]

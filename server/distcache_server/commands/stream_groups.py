@@ -28,7 +28,7 @@ command = group("stream")
 
 @command("XGROUP", arity=-2, since="5.0.0", complexity="Depends on subcommand.", help="5.0.0")
 def xgroup(_: Client, __: Args) -> Any:
-    """A container for consumer groups commands."""
+    """Changes the consumer groups of a stream."""
 
 
 def sub(
@@ -83,7 +83,7 @@ def found_group(client: Client, key: bytes, name: bytes) -> tuple[Stream, Group]
     "INSERT",
 )
 def create(client: Client, words: Args) -> Any:
-    """Creates a consumer group."""
+    """Adds a group to a stream."""
     keyspace, key, name, word = client.keyspace, words[2], words[3], words[4]
     options = _Options(words, creates=True)
     stream = keyspace.find_as(key, Stream)
@@ -106,7 +106,7 @@ def create(client: Client, words: Args) -> Any:
 
 @sub("XGROUP SETID key group <id | $> [ENTRIESREAD entries-read]", WRITE, "UPDATE")
 def setid(client: Client, words: Args) -> Any:
-    """Sets the last-delivered ID of a consumer group."""
+    """Says where a group goes on to read."""
     key, name, word = words[2], words[3], words[4]
     options = _Options(words, creates=False)
     stream, group = found_group(client, key, name)
@@ -125,7 +125,7 @@ def setid(client: Client, words: Args) -> Any:
     complexity="O(N) where N is the number of entries in the group's pending entries list (PEL).",
 )
 def destroy(client: Client, words: Args) -> int:
-    """Destroys a consumer group."""
+    """Removes a group from a stream."""
     keyspace, key = client.keyspace, words[2]
     group = found(client, key).groups.pop(words[3], None)
     if group is None:
@@ -140,7 +140,7 @@ def destroy(client: Client, words: Args) -> int:
 
 @sub("XGROUP CREATECONSUMER key group consumer", WRITE | DENYOOM, "INSERT", since="6.2.0")
 def createconsumer(client: Client, words: Args) -> int:
-    """Creates a consumer in a consumer group."""
+    """Adds a consumer to a group, unless it is there."""
     _, _, key, name, consumer = words
     keyspace = client.keyspace
     _, group = found_group(client, key, name)
@@ -154,7 +154,7 @@ def createconsumer(client: Client, words: Args) -> int:
 
 @sub("XGROUP DELCONSUMER key group consumer", WRITE, "DELETE")
 def delconsumer(client: Client, words: Args) -> int:
-    """Deletes a consumer from a consumer group."""
+    """Removes a consumer with what it has pending; how much that was."""
     _, _, key, name, consumer = words
     _, group = found_group(client, key, name)
     if consumer not in group.consumers:
@@ -172,7 +172,7 @@ def delconsumer(client: Client, words: Args) -> int:
     complexity="O(1) for each message ID processed.",
 )
 def xack(client: Client, words: Args) -> int:
-    """Returns the number of messages that were successfully acknowledged by the consumer group member of a stream."""  # noqa: E501
+    """Takes entries off the pending list of a group; how many were on it."""
     keyspace, key = client.keyspace, words[1]
     stream = keyspace.find_as(key, Stream)
     group = stream.groups.get(words[2]) if stream is not None else None

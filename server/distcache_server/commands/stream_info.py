@@ -28,7 +28,7 @@ Facts = dict[bytes, Any]
 
 @command("XINFO", arity=-2, since="5.0.0", complexity="Depends on subcommand.", help="5.0.0")
 def xinfo(_: Client, __: Args) -> Any:
-    """A container for stream introspection commands."""
+    """Tells of a stream, its groups and their consumers."""
 
 
 def sub(usage: str, tips: str = "") -> Callable[..., Any]:
@@ -47,7 +47,7 @@ def found(client: Client, key: bytes) -> Stream:
 
 @sub("XINFO STREAM key [FULL [COUNT count]]")
 def stream_(client: Client, words: Args) -> Facts:
-    """Returns information about a stream."""
+    """Tells of a stream; with FULL, of its entries and groups too."""
     stream = found(client, words[2])
     options = words[3:]
     full = bool(options)
@@ -124,7 +124,7 @@ def _whole_consumer(name: bytes, consumer: Consumer, count: int) -> Facts:
 
 @sub("XINFO GROUPS key")
 def groups(client: Client, words: Args) -> list[Facts]:
-    """Returns a list of the consumer groups of a stream."""
+    """Tells of each group of a stream."""
     stream = found(client, words[2])
     return [
         {
@@ -139,7 +139,7 @@ def groups(client: Client, words: Args) -> list[Facts]:
 
 @sub("XINFO CONSUMERS key group", tips="nondeterministic_output")
 def consumers(client: Client, words: Args) -> list[Facts]:
-    """Returns a list of the consumers in a consumer group."""
+    """Tells of each consumer of a group."""
     _, _, key, name = words
     group = found(client, key).groups.get(name)
     if group is None:

@@ -50,7 +50,7 @@ MOST_CLAIMED = INT64_MAX // 16
     "every consumer.",
 )
 def xpending(client: Client, words: Args) -> Any:
-    """Returns the information and entries from a stream consumer group's pending entries list."""
+    """Sums up or lists what consumers got and did not acknowledge."""
     keyspace, key, name, options = client.keyspace, words[1], words[2], words[3:]
     idle_ms = 0
     if len(options) not in (0, 3, 4, 5, 6):
@@ -241,7 +241,7 @@ def _ids(words: Args) -> list[int]:
     complexity="O(log N) with N being the number of messages in the PEL of the consumer group.",
 )
 def xclaim(client: Client, words: Args) -> Any:
-    """Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member."""  # noqa: E501
+    """Gives the pending entries of these ids to another consumer."""
     it = _Claim(client, words)
     it.idle_ms = _number(words[4], b"min-idle-time", b"XCLAIM")
     numbers = _ids(words[5:])
@@ -288,7 +288,7 @@ def xclaim(client: Client, words: Args) -> Any:
     complexity="O(1) if COUNT is small.",
 )
 def xautoclaim(client: Client, words: Args) -> Any:
-    """Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member."""  # noqa: E501
+    """Gives pending entries that were idle for long to another consumer."""
     idle_ms = _number(words[4], b"min-idle-time", b"XAUTOCLAIM")
     start = start_of_range(words[5])
     count, just_id = 100, False

@@ -108,10 +108,7 @@ def _timeout(word: bytes) -> int:
     since="5.0.0",
 )
 def xread(client: Client, words: Args) -> Any:
-    """Returns messages from multiple streams with IDs greater than the ones requested.
-
-    Blocks until a message is available otherwise.
-    """
+    """Reads what came behind given ids in several streams, or waits for it."""
     request = _Request(words, grouped=False)
     streams: list[Stream | None] = []
     ids: list[int] = []
@@ -244,10 +241,7 @@ def claim(
     "the N clients blocked on the stream getting new data.",
 )
 def xreadgroup(client: Client, words: Args) -> Any:
-    """Returns new or historical messages from a stream for a consumer in a group.
-
-    Blocks until a message is available otherwise.
-    """
+    """Reads for a consumer of a group: new entries, or those that it has pending."""
     request = _Request(words, grouped=True)
     keyspace = client.keyspace
     sources: list[tuple[_Source, int]] = []

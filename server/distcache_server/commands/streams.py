@@ -191,7 +191,7 @@ def xadd_run(client: Client, columns: Columns) -> list[Any] | None:
     runs_all=True,
 )
 def xadd(client: Client, words: Args) -> bytes | None:
-    """Appends a new message to a stream. Creates the key if it doesn't exist."""
+    """Adds an entry to the end of a stream, which is made if need be."""
     options = None
     at = 2
     if words[2] != b"*":
@@ -239,7 +239,7 @@ def xadd(client: Client, words: Args) -> bytes | None:
 
 @command("XLEN key", READONLY | FAST, keys=ONE_KEY("RO"), since="5.0.0")
 def xlen(client: Client, words: Args) -> int:
-    """Return the number of messages in a stream."""
+    """Counts the entries of a stream."""
     stream = client.keyspace.read_as(words[1], Stream)
     return 0 if stream is None else len(stream)
 
@@ -271,7 +271,7 @@ def in_range(client: Client, words: Args, first: bytes, last: bytes, backwards: 
     complexity=RANGE,
 )
 def xrange_(client: Client, words: Args) -> Any:
-    """Returns the messages from a stream within a range of IDs."""
+    """Lists the entries between two ids, oldest first."""
     return in_range(client, words, words[2], words[3], backwards=False)
 
 
@@ -283,7 +283,7 @@ def xrange_(client: Client, words: Args) -> Any:
     complexity=RANGE,
 )
 def xrevrange(client: Client, words: Args) -> Any:
-    """Returns the messages from a stream within a range of IDs in reverse order."""
+    """Lists the entries between two ids, newest first."""
     return in_range(client, words, words[3], words[2], backwards=True)
 
 
@@ -295,7 +295,7 @@ def xrevrange(client: Client, words: Args) -> Any:
     complexity="O(1) for each single item to delete in the stream, regardless of the stream size.",
 )
 def xdel(client: Client, words: Args) -> int:
-    """Returns the number of messages after removing them from a stream."""
+    """Removes entries from a stream; how many were there."""
     keyspace, key = client.keyspace, words[1]
     stream = keyspace.find_as(key, Stream)
     if stream is None:
@@ -317,7 +317,7 @@ def xdel(client: Client, words: Args) -> int:
     "released with a single deallocation.",
 )
 def xtrim(client: Client, words: Args) -> int:
-    """Deletes messages from the beginning of a stream."""
+    """Removes the oldest entries of a stream."""
     trimming = _Options(client, words, adds=False).trimming
     assert trimming is not None
     keyspace, key = client.keyspace, words[1]
@@ -338,7 +338,7 @@ def xtrim(client: Client, words: Args) -> int:
     since="5.0.0",
 )
 def xsetid(client: Client, words: Args) -> Any:
-    """An internal command for replicating stream values."""
+    """Sets the last id of a stream, and what it counts."""
     keyspace, key = client.keyspace, words[1]
     last = parsed(words[2])
 
