@@ -17,6 +17,7 @@ from typing import Any
 
 import hiredis
 
+from distcache_server import layout
 from distcache_server.arguments import Args, Columns
 from distcache_server.quoting import Unbalanced, split
 
@@ -367,6 +368,14 @@ class Parser:
 
     def columns(self, data: bytes) -> Columns | None:
         """A whole read of commands with equal numbers of words, or None."""
+        if columns := layout.cut(data, len(data)):
+            return columns
+        columns = self._columns(data)
+        if columns:
+            layout.learn(data, len(data), columns)
+        return columns
+
+    def _columns(self, data: bytes) -> Columns | None:
         if data[:4] in FEW_WORDS:
             return parse_uniform(data)
         parsed = self.parse(data)
