@@ -8,7 +8,7 @@ That one call counts for the log and WATCH, wakes blocked clients and publishes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distcache_server import events
@@ -308,9 +308,9 @@ class Keyspace:
         self.replace(key, value)
 
     def put_many(
-        self, keys: Iterable[bytes], values: Iterable[bytes], count: int, event: bytes, kind: int
+        self, keys: Sequence[bytes], values: Sequence[bytes], event: bytes, kind: int
     ) -> None:
-        """``put`` and ``changed`` for each of so many keys and its value."""
+        """``put`` and ``changed`` for each key and its value."""
         if self.observed or self.deadlines.count:
             for key, value in zip(keys, values, strict=True):
                 self.put(key, value)
@@ -330,7 +330,7 @@ class Keyspace:
                 parts, mask = table.parts, table.mask
             else:
                 self.bury(key, old)
-        self.changes += count
+        self.changes += len(keys)
 
     def fill(self, key: bytes, value: Value, deadline: int | None) -> bool:
         """Put a key where nobody looks yet, while there is no ledger; False where it is already."""

@@ -73,7 +73,7 @@ def get(client: Client, words: Args) -> bytes | Buffer | None:
 def set_run(client: Client, columns: Columns) -> list[Any]:
     """SET of many keys that arrived together, without options."""
     _, keys, values = columns
-    client.keyspace.put_many(keys, values, len(keys), b"set", STRING)
+    client.keyspace.put_many(keys, values, b"set", STRING)
     return [OK] * len(keys)
 
 
@@ -325,9 +325,8 @@ def mset_run(client: Client, columns: Columns) -> list[Any] | None:
     if len(columns) % 2 == 0:
         return None
     # Command by command: each is whole, and a later one overwrites an earlier one.
-    keys = chain.from_iterable(zip(*columns[1::2], strict=True))
-    values = chain.from_iterable(zip(*columns[2::2], strict=True))
-    client.keyspace.put_many(keys, values, len(columns[0]) * (len(columns) // 2), b"set", STRING)
+    flat = list(chain.from_iterable(zip(*columns[1:], strict=True)))
+    client.keyspace.put_many(flat[::2], flat[1::2], b"set", STRING)
     return [OK] * len(columns[0])
 
 
@@ -344,7 +343,7 @@ def mset_run(client: Client, columns: Columns) -> list[Any] | None:
 def mset(client: Client, words: Args) -> Any:
     """Sets several keys to strings at once."""
     _check_pairs(words, b"mset")
-    client.keyspace.put_many(words[1::2], words[2::2], len(words) // 2, b"set", STRING)
+    client.keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
     return OK
 
 
@@ -361,7 +360,7 @@ def msetnx(client: Client, words: Args) -> int:
     _check_pairs(words, b"msetnx")
     if any(keyspace.find(key) is not None for key in words[1::2]):
         return 0
-    keyspace.put_many(words[1::2], words[2::2], len(words) // 2, b"set", STRING)
+    keyspace.put_many(words[1::2], words[2::2], b"set", STRING)
     return 1
 
 
