@@ -43,7 +43,7 @@ def missing() -> str | None:
 
 
 class Broker:
-    """A broker in a folder of its own, which keeps its port and its data when it is started again."""
+    """A broker in a folder of its own; started again, it has the same port and data."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         folder.mkdir(parents=True)
