@@ -3,6 +3,10 @@
 Each effect of a write becomes a command, with SELECT before it where the database changes.  Effects
 that belong together (of a transaction, or several of one command) stand between MULTI and EXEC.
 Keys and fields that go by their deadlines, or to make room, are logged as deleted.
+
+Who follows the log can tell why a key went: DEL and UNLINK in capitals are of a client, whatever it
+typed; in small letters ``del`` is a key that expired, and ``unlink`` one that was evicted.  Redis
+takes them for the same.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 MULTI, EXEC = encode([b"MULTI"]), encode([b"EXEC"])
 UNKNOWN = -1
+EXPIRED, EVICTED = b"del", b"unlink"
 LOADED = (b"REPLACE", b"ABSTTL", b"IDLETIME", b"0")
 """How the RESTORE of a row that was loaded ends in the log.  None of a client does, so that who
 follows the log knows the one from the other."""
@@ -75,7 +80,8 @@ class Journal:
         engine.log, engine.log_run = self.write, self.write_run
         engine.transaction_ended = self.end_transaction
         for keyspace in engine.databases:
-            keyspace.on_removed, keyspace.on_fields_removed = self.removed, self.fields_removed
+            keyspace.on_expired, keyspace.on_evicted = self.expired, self.evicted
+            keyspace.on_fields_removed = self.fields_removed
 
     def _unhook(self) -> None:
         engine = self.engine
@@ -83,7 +89,7 @@ class Journal:
             self.end_transaction(None)
         engine.log = engine.log_run = engine.transaction_ended = None
         for keyspace in engine.databases:
-            keyspace.on_removed = keyspace.on_fields_removed = None
+            keyspace.on_expired = keyspace.on_evicted = keyspace.on_fields_removed = None
 
     def write(self, client: Client, words: Args) -> None:
         """Log the effect of a command."""
@@ -112,9 +118,13 @@ class Journal:
             if client is not None:
                 client.logged = self.log.end
 
-    def removed(self, keyspace: Keyspace, key: bytes) -> None:
-        """A key went by deadline or eviction."""
-        self._add(keyspace, encode([b"DEL", key]))
+    def expired(self, keyspace: Keyspace, key: bytes) -> None:
+        """A key went by its deadline."""
+        self._add(keyspace, encode([EXPIRED, key]))
+
+    def evicted(self, keyspace: Keyspace, key: bytes) -> None:
+        """A key went to make room."""
+        self._add(keyspace, encode([EVICTED, key]))
 
     def fields_removed(self, keyspace: Keyspace, key: bytes, fields: list[bytes]) -> None:
         """Fields of a hash went by deadline."""

@@ -64,8 +64,9 @@ class Keyspace:
         "notify",
         "now_ms",
         "observed",
+        "on_evicted",
+        "on_expired",
         "on_fields_removed",
-        "on_removed",
         "ready",
         "special",
         "used_ms",
@@ -109,8 +110,10 @@ class Keyspace:
         """Is told of each key before it changes, while all keys are being written out."""
         self.groups: Callable[[bytes, bool], None] | None = None
         """Counts a hit or miss for the group of a key."""
-        self.on_removed: Callable[[Keyspace, bytes], None] | None = None
-        """Told of each key that went by deadline or eviction, which no command logs."""
+        self.on_expired: Callable[[Keyspace, bytes], None] | None = None
+        """Told of each key that went by its deadline, which no command logs ..."""
+        self.on_evicted: Callable[[Keyspace, bytes], None] | None = None
+        """... and of each that went to make room."""
         self.on_fields_removed: Callable[[Keyspace, bytes, list[bytes]], None] | None = None
         """Told of the fields of a hash that went by deadline."""
         self.observed = False
@@ -502,8 +505,8 @@ class Keyspace:
         self.remove(key)
         self.expired += 1
         self.changed(key, b"expired", events.EXPIRED)
-        if self.on_removed is not None:
-            self.on_removed(self, key)
+        if self.on_expired is not None:
+            self.on_expired(self, key)
 
     # Deadlines of the fields of hashes
 

@@ -238,8 +238,8 @@ class Evictor:
         if keyspace.remove(key):
             keyspace.changed(key, b"evicted", events.EVICTED)
             self.counters.evicted_keys += 1
-            if keyspace.on_removed is not None:
-                keyspace.on_removed(keyspace, key)
+            if keyspace.on_evicted is not None:
+                keyspace.on_evicted(keyspace, key)
         if keyspace.graveyard:
             free(keyspace.graveyard, perf_counter_ns() + FREE_NS)
 

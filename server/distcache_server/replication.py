@@ -75,7 +75,7 @@ class Replication:
         persistence.history.fork(int(offset))
         self.replicas.promoted()
         for index, key in engine.snapshot.lapsed:
-            persistence.journal.removed(engine.databases[index], key)
+            persistence.journal.expired(engine.databases[index], key)
         engine.snapshot.lapsed = []
 
     # Roles

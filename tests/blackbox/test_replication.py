@@ -376,6 +376,22 @@ def cli(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.parametrize("replica", ["ours", "real"])
+def test_what_expired_or_was_evicted_goes_at_the_replica(start: Start, replica: str) -> None:
+    one, other = start("ours", "--maxmemory-policy", "allkeys-random"), start(replica)
+    follow(other, one)
+    for key in "abcd":
+        ask(one, "SET", key, "v")
+    ask(one, "del", "a")
+    ask(one, "unlink", "b")
+    ask(one, "PEXPIRE", "c", "1")
+    eventually(lambda: ask(one, "DBSIZE") == 1)
+    assert agree(one, other)
+    ask(one, "CONFIG", "SET", "maxmemory", "1")
+    eventually(lambda: ask(other, "DBSIZE") == 0)
+    assert agree(one, other)
+
+
 def test_redis_cli_as_a_replica(start: Start) -> None:
     one = start("ours")
     ask(one, "SET", "key", "value")

@@ -54,6 +54,9 @@ def remove_keys(client: Client, words: Args) -> int:
         if keyspace.remove(key):
             keyspace.changed(key, b"del", GENERIC)
             count += 1
+    if count and not words[0].isupper():
+        # In small letters the log says that a key expired or was evicted (journal.py).
+        client.effect = [words[0].upper(), *words[1:]]
     return count
 
 

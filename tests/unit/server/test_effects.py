@@ -21,11 +21,11 @@ def logging(direct: Direct) -> list[Args]:
         effect = client.effect or words
         log.extend(effect if isinstance(effect[0], list) else [effect])
 
-    def removed(_: Keyspace, key: bytes) -> None:
-        log.append([b"DEL", key])
+    def expired(_: Keyspace, key: bytes) -> None:
+        log.append([b"del", key])
 
     direct.engine.log = write
-    direct.keyspace.on_removed = removed
+    direct.keyspace.on_expired = expired
     return log
 
 
@@ -56,6 +56,9 @@ def logging(direct: Direct) -> list[Args]:
         ("MOVE k 3", "MOVE k 3"),
         ("RENAME k k", None),
         ("DEL missing", None),
+        ("DEL k", "DEL k"),
+        ("dEL missing k", "DEL missing k"),
+        ("unlink k", "UNLINK k"),
         ("SORT missing STORE missing", None),
     ],
 )

@@ -174,7 +174,24 @@ def test_a_key_that_lapses_within_a_command_comes_first() -> None:
     start = journal.log.end
     direct.now_ms += 10
     direct("INCR", "k")
-    assert lines(journal, start) == ["DEL k", "INCR k"]
+    assert lines(journal, start) == ["del k", "INCR k"]
+
+
+def test_the_log_says_why_a_key_went() -> None:
+    direct = Direct("--maxmemory-policy", "allkeys-random", now_ms=NOW_MS)
+    journal = journal_of(direct)
+    for key in "abcd":
+        direct("SET", key, "v")
+    direct("PEXPIRE", "a", "1")
+    start = journal.log.end
+    direct("del", "b")
+    direct("unlink", "c")
+    direct.now_ms += 1
+    direct("GET", "a")
+    direct("CONFIG", "SET", "maxmemory", "1")
+    direct("PING")
+    assert lines(journal, start) == ["DEL b", "UNLINK c", "del a", "unlink d"]
+    assert not len(replayed(journal).databases[0])
 
 
 def test_a_run_of_one_command_is_logged_as_its_commands() -> None:

@@ -206,7 +206,7 @@ def test_what_is_evicted_is_told() -> None:
         told.append((keyspace.index, key))
 
     events: list[bytes] = []
-    server.keyspace.on_removed = note
+    server.keyspace.on_evicted = note
     server.keyspace.notify = lambda _, __, event, key: events.append(event + b" " + key)
     server("SET", "key", "value")
     server("WATCH", "key")
