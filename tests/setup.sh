@@ -6,7 +6,7 @@
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
 # links FOLDER/redis-server and FOLDER/redis-sentinel give those names back. Of the other package only
 # its redis.conf is taken.
-# fuse3 mounts the file system on which tests cut the power.
+# fuse3 mounts the file system on which tests cut the power.  Kafka's jars go to .cache/kafka.
 set -euo pipefail
 
 folder=$1
@@ -69,9 +69,19 @@ if [[ -e /dev/fuse ]] && ! have fusermount3; then
     apt_install fuse3 || true
 fi
 
+if ! command -v java >/dev/null; then
+    apt_install openjdk-17-jre-headless || true
+fi
+if command -v java >/dev/null && [[ ! -e .cache/kafka/complete ]]; then
+    echo "getting Kafka's jars"
+    "$folder/python" tests/kafka/fetch.py .cache/kafka || true
+fi
+
 have redis-server ||
     echo "missing: redis-server; tests with a real Redis or Sentinel will be skipped" >&2
 [[ -e /dev/fuse ]] && have fusermount3 ||
     echo "missing: /dev/fuse or fusermount3 (package fuse3); power cuts will be skipped" >&2
 have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
+command -v java >/dev/null && [[ -e .cache/kafka/complete ]] ||
+    echo "missing: java or Kafka's jars from Maven Central; tests with Kafka will be skipped" >&2

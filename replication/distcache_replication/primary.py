@@ -75,6 +75,14 @@ class Replica:
         behind = log.end - self.offset if self in log.holders else 0
         return behind + (self.unsent() if self.state == ONLINE else 0)
 
+    def ship(self) -> None:
+        """Send what comes next here and now, where it is in memory and the kernel takes it."""
+        if self.state == ONLINE and self.reader is not None and self.drained.is_set():
+            data = self.reader.at_hand(MOST)
+            if data:
+                self.send(data)
+                self.offset += len(data)
+
     async def follow(self, reader: Reader) -> None:
         """Send the log, for as long as it lives."""
         while True:

@@ -93,12 +93,22 @@ class Reader:
         if slot is not None:
             self.archive.release(slot)
 
+    def at_hand(self, most: int) -> bytes:
+        """``read``, of what is in memory; nothing where that is not what comes next."""
+        log, offset = self.log, self.follower.offset
+        if self._left or not log.start <= offset < log.end:
+            return b""
+        return log.slice(offset, most)
+
     async def read(self, most: int) -> bytes:
         """Up to ``most`` bytes from the follower's offset on, once there are some; raises Lost."""
         while True:
             offset = self.follower.offset
             self._hold()
             size = min(most, await self.log.wait(offset, self._durable) - offset)
+            if self.follower.offset != offset:
+                # It took what was at hand.
+                continue
             if self._left:
                 data = bytes(self._left[:size])
                 self._left = self._left[size:]

@@ -85,7 +85,9 @@ class Connection(asyncio.Protocol):
         self.parked = 0
         """Bytes that wait for the disk ..."""
         self.held = 0
-        """... and those that wait for replicas."""
+        """... those that wait for replicas ..."""
+        self.kept = 0
+        """... and those that wait until replicas were sent the log."""
 
     # The transport's side
 
@@ -465,12 +467,12 @@ class Connection(asyncio.Protocol):
         if not stuck and (self.inbox or (framer is not None and not framer.starved)):
             held = max(held - FULL, 0)
         waiting = self.transport.get_write_buffer_size() if self.transport is not None else 0
-        return held, waiting + self.parked + self.held
+        return held, waiting + self.parked + self.held + self.kept
 
     def close(self) -> None:
         """Close when what was written has been sent."""
         self._stop()
-        if self.transport is not None and not (self.parked or self.held):
+        if self.transport is not None and not (self.parked or self.held or self.kept):
             self.transport.close()
 
     def kill(self) -> None:

@@ -124,7 +124,9 @@ class Engine:
         self.on_disk: Callable[[Connection, bytes], bool] | None = None
         """The barrier of the disk ..."""
         self.confirm: Callable[[Connection, bytes], bool] | None = None
-        """... and that of replicas, which bytes pass after it (synchronous-replicas)."""
+        """... and that of replicas, which bytes pass after it (synchronous-replicas), ..."""
+        self.on_the_way: Callable[[Connection, bytes], bool] | None = None
+        """... or this one, where it is enough that replicas were sent the log."""
         self.reader: Loader | None = None
         """Loads rows of the backing store that commands ask for; None without one."""
         self.feed: Changefeed | None = None
@@ -316,7 +318,7 @@ class Engine:
 
     def arrange_barrier(self) -> None:
         """Put one barrier before replies where there are two."""
-        on_disk, confirm = self.on_disk, self.confirm
+        on_disk, confirm = self.on_disk, self.confirm or self.on_the_way
         self.barrier = on_disk or confirm
         if on_disk is not None and confirm is not None:
             self.barrier = lambda connection, data: (

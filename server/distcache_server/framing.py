@@ -17,6 +17,7 @@ from typing import Any
 
 import hiredis
 
+from distcache_server import layout
 from distcache_server.arguments import Args, Columns
 from distcache_server.quoting import Unbalanced, split
 
@@ -367,6 +368,14 @@ class Parser:
 
     def columns(self, data: bytes) -> Columns | None:
         """A whole read of commands with equal numbers of words, or None."""
+        if columns := layout.cut(data, len(data)):
+            return columns
+        columns = self._columns(data)
+        if columns:
+            layout.learn(data, len(data), columns)
+        return columns
+
+    def _columns(self, data: bytes) -> Columns | None:
         if data[:4] in FEW_WORDS:
             return parse_uniform(data)
         parsed = self.parse(data)
@@ -379,15 +388,16 @@ class Parser:
 
     def parse_each(self, reads: list[bytes]) -> Columns | None:
         """Reads of one command each, all of as many words, or None."""
-        if _has_odd_types(b"".join(reads)):
+        joined = b"".join(reads)
+        # With no other array than that of each command nothing large is reserved.
+        if _has_odd_types(joined) or (
+            joined.count(b"*") != len(reads) and _large_array(joined) is not None
+        ):
             return None
         reader = self.reader
         batch = []
         try:
             for data in reads:
-                # With no other array than that of the command nothing large is reserved.
-                if data.find(b"*", 1) >= 0:
-                    return None
                 reader.feed(data)
                 batch.append(reader.gets())
                 if batch[-1] is _MORE or reader.has_data():

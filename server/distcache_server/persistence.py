@@ -90,6 +90,8 @@ class Persistence:
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
         self.told: Callable[[], None] = _nobody
         """Told when the disk has more, or is used no more."""
+        self.ship: Callable[[], None] = _nobody
+        """Sends replicas the log: what a flush releases first of all."""
         self._commit_due = False
         self._flushed_s = 0.0
         self._tried_s = 0.0
@@ -364,6 +366,7 @@ class Persistence:
         """Flush what all clients wrote that were served in this round of the loop."""
         self._commit_due = False
         if self.disk is not None:
+            self.ship()
             self.disk.commit()
 
     def _changed(self) -> None:
@@ -375,6 +378,9 @@ class Persistence:
             self._refuse_writes(None)
             self._release(disk.acknowledged)
             self.told()
+            if disk.policy == ALWAYS:
+                # The next flush begins now, and releases that, too.
+                self.ship()
             return
         if disk.error.errno == ENOSPC:
             self.keeper.make_room()
@@ -411,10 +417,14 @@ class Persistence:
             engine.rebuild()
 
     def _release(self, offset: int) -> None:
-        """Send the replies that waited for the disk to come this far."""
+        """Send what waited for the disk to come this far: replicas first, then who wrote it."""
         parked = self._parked
+        released: list[tuple[Connection, bytes]] = []
         while parked and parked[0][0] <= offset:
             _, connection, data = parked.popleft()
+            released.append((connection, data))
+        released.sort(key=_is_no_replica)
+        for connection, data in released:
             connection.parked -= len(data)
             self._send(connection, data)
 
@@ -449,6 +459,7 @@ class Persistence:
             disk.write()
             held = config.no_appendfsync_on_rewrite and self.rewriter.running
             if disk.policy == ALWAYS:
+                self.ship()
                 disk.commit()
             elif disk.policy == EVERYSEC and now_s - self._flushed_s >= FLUSH_S and not held:
                 self._flushed_s = now_s
@@ -497,6 +508,10 @@ class Persistence:
     async def off_reading(self, work: Callable[[], T]) -> T:
         """`off`, for who reads and checks the log: no write waits for it."""
         return await self.loop.run_in_executor(self._readers, work)
+
+
+def _is_no_replica(released: tuple[Connection, bytes]) -> bool:
+    return released[0].client.replica is None
 
 
 def _nobody() -> None:

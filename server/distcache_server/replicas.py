@@ -44,6 +44,7 @@ from distcache_server.engine import REDIS_VERSION
 from distcache_server.journal import UNKNOWN
 from distcache_server.reply import NOTHING, Wire
 from distcache_server.rewriting import write_all
+from distcache_server.shipping import Shipping
 from distcache_server.waits import Waits
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Replicas:
         self.waits = Waits(self)
         persistence.told = self.waits.serve
         self.confirming = Confirming(engine, self.loop, self.log, self.ask_soon)
+        self.shipping = Shipping(self.log, self.clients.values, self.loop.call_soon)
+        persistence.ship = self.shipping.ship
         self._asking = False
         """An acknowledgement is about to be asked for."""
         self.quiet = False
@@ -221,6 +224,8 @@ class Replicas:
         relaying = bool(self.clients) and not engine.follows
         if lonely != engine.lonely or relaying != engine.relaying:
             engine.lonely, engine.relaying = lonely, relaying
+            engine.on_the_way = self.shipping.may_go if relaying else None
+            engine.arrange_barrier()
             engine.rebuild()
 
     def _synchronize(self) -> None:

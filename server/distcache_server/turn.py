@@ -13,10 +13,11 @@ from collections.abc import Callable
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from distcache_server import logs
+from distcache_server import layout, logs
 from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
 from distcache_server.framing import FEW_WORDS, STAR, Parser, parse_inline, parse_uniform
+from distcache_server.layout import HEAD
 from distcache_server.reply import encode_each, encode_run
 from distcache_server.unconfirmed import mark
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 Arrival = tuple["Connection", bytes]
 
-HEAD = 13
-"""Reads that are equal so far are tried as a batch: ``*3\\r\\n$3\\r\\nSET\\r``."""
 MANY = 8
 """In turns of fewer reads each is answered at once: then clients go on while others are served."""
 CHUNK = 24 << 10
@@ -151,10 +150,24 @@ class Turn:
 
         Also how many commands each read has, or None where it is one.
         """
+        data = b"".join(reads)
+        size = len(reads[0])
+        if [*map(len, reads)].count(size) != len(reads):
+            return self._parse_any(reads, data)
+        if columns := layout.cut(data, size):
+            each = len(columns[0]) // len(reads)
+            return columns, None if each == 1 else [each] * len(reads)
+        columns, counts = self._parse_any(reads, data)
+        if columns:
+            layout.learn(data, size, columns)
+        return columns, counts
+
+    def _parse_any(
+        self, reads: list[bytes], data: bytes
+    ) -> tuple[Columns | None, list[int] | None]:
         head = reads[0]
         if head[0] == STAR and head[:4] not in FEW_WORDS:
             return self.parser.parse_each(reads), None
-        data = b"".join(reads)
         if head[0] == STAR:
             columns = parse_uniform(data)
             lines = 2 * len(columns) + 1 if columns else 1

@@ -175,6 +175,22 @@ def test_the_text_where_the_group_is_gone(do: Do, begin: Begin) -> None:
     assert consumer.reply() == expected
 
 
+@pytest.mark.since("7.2")
+def test_keys_that_are_waited_for_until_they_are_gone_are_counted(do: Do, begin: Begin) -> None:
+    def counted() -> list[bytes]:
+        lines = do("INFO", "clients").splitlines()
+        return [line for line in lines if line.startswith(b"total_blocking_keys")]
+
+    group(do)
+    begin(*READ)
+    assert counted() == [b"total_blocking_keys:1", b"total_blocking_keys_on_nokey:0"]
+    consumer = begin(*TAKE)
+    assert counted() == [b"total_blocking_keys:1", b"total_blocking_keys_on_nokey:1"]
+    do("DEL", "k")
+    assert isinstance(consumer.reply(), Error)
+    assert counted() == [b"total_blocking_keys:1", b"total_blocking_keys_on_nokey:0"]
+
+
 def test_changes_of_the_group_serve_nobody(do: Do, begin: Begin) -> None:
     group(do)
     add(do, 1)

@@ -89,6 +89,11 @@ class Follower:
         self.offset += len(data)
         return data
 
+    def has(self, word: bytes) -> bool:
+        """Whether it has been sent `word` by now, and not read it yet."""
+        self.wire.is_closed()
+        return word in self.wire._unread
+
     def acknowledge(self, offset: int | None = None) -> None:
         """Say that it has the log up to `offset`, or all that it has read."""
         self.wire.command("REPLCONF", "ACK", self.offset if offset is None else offset)

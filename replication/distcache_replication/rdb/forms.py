@@ -30,6 +30,7 @@ from distcache_replication.rdb.values import (
     TYPE_SET,
     TYPE_SET_INTSET,
     TYPE_SET_LISTPACK,
+    TYPE_STREAM_LISTPACKS,
     TYPE_STREAM_LISTPACKS_2,
     TYPE_STREAM_LISTPACKS_3,
     TYPE_STRING,
@@ -202,4 +203,6 @@ def of_stream(stream: Stream, style: Style, nodes: Nodes | None = None) -> Form:
     """A stream; ``nodes`` in place of its entries."""
     if style.version >= 11:
         return Form(TYPE_STREAM_LISTPACKS_3, write_stream(stream, 3, nodes))
-    return Form(TYPE_STREAM_LISTPACKS_2, write_stream(stream, 2, nodes))
+    if style.version == 10:
+        return Form(TYPE_STREAM_LISTPACKS_2, write_stream(stream, 2, nodes))
+    return Form(TYPE_STREAM_LISTPACKS, write_stream(stream, 1, nodes))

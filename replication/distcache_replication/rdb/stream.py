@@ -126,10 +126,21 @@ def read_stream(data: bytes, pos: int, version: int) -> tuple[Stream, int]:
     groups = []
     for _ in range(size):
         group, pos = _read_group(data, pos, version)
+        if version < 2:
+            group = group._replace(read=_estimated(group.last_id, entries, last))
         groups.append(group)
     if len({group.name for group in groups}) < size:
         raise BadRdb("A group of a stream comes twice", pos)
     return Stream(entries, last, first, deleted, added, groups), pos
+
+
+def _estimated(group: Id, entries: list[Entry], last: Id) -> int:
+    """What a group that came so far has read, where that was not written down; Redis's guess."""
+    if not entries or group < entries[0].id:
+        return 0
+    if group == last:
+        return len(entries)
+    return 1 if group == entries[0].id else NEVER
 
 
 def _read_group(data: bytes, pos: int, version: int) -> tuple[Group, int]:

@@ -108,7 +108,14 @@ def clients(engine: Engine) -> Lines:
     )
     yield "total_watched_keys", sum(len(keyspace.watched) for keyspace in engine.databases)
     yield "total_blocking_keys", sum(len(keyspace.waiting) for keyspace in engine.databases)
-    yield "total_blocking_keys_on_nokey", 0
+    yield (
+        "total_blocking_keys_on_nokey",
+        sum(
+            any(client.blocked is not None and client.blocked.always for client in queue)
+            for keyspace in engine.databases
+            for queue in keyspace.waiting.values()
+        ),
+    )
 
 
 def memory_(engine: Engine) -> Lines:

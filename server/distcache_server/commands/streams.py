@@ -166,11 +166,13 @@ def xadd_run(client: Client, columns: Columns) -> list[Any] | None:
     if type(stream) is not Stream or len(columns) & 1 == 0:
         return None
     first = max(keyspace.now_ms << BITS, stream.last_id + 1)
-    if first + count > LARGEST:
+    sequence = first & SEQUENCE
+    if sequence + count > SEQUENCE:
         return None
     stream.extend(first, columns[3:], keyspace.limits)
     keyspace.changes += count
-    texts: list[Any] = [shown(number) for number in range(first, first + count)]
+    moment = b"%d-" % (first >> BITS)
+    texts: list[Any] = [b"%b%d" % (moment, number) for number in range(sequence, sequence + count)]
     if client.engine.log is not None:
         client.effect = [
             [b"XADD", key, text, *entry] for text, *entry in zip(texts, *columns[3:], strict=True)

@@ -325,9 +325,8 @@ def mset_run(client: Client, columns: Columns) -> list[Any] | None:
     if len(columns) % 2 == 0:
         return None
     # Command by command: each is whole, and a later one overwrites an earlier one.
-    keys = list(chain.from_iterable(zip(*columns[1::2], strict=True)))
-    values = list(chain.from_iterable(zip(*columns[2::2], strict=True)))
-    client.keyspace.put_many(keys, values, b"set", STRING)
+    flat = list(chain.from_iterable(zip(*columns[1:], strict=True)))
+    client.keyspace.put_many(flat[::2], flat[1::2], b"set", STRING)
     return [OK] * len(columns[0])
 
 

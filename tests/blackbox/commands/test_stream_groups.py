@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from distcache_replication import rdb
 
 from tests.blackbox.commands.conftest import Ask
 from tests.support import Map, Wire
@@ -371,3 +372,16 @@ def test_lag(
     fill(ask)
     steps(ask)
     assert (group(ask)[b"entries-read"], group(ask)[b"lag"]) == (read_count, lag)
+
+
+@pytest.mark.parametrize(
+    ("last", "read", "lag"),
+    [((1, 0), 0, 3), ((2, 0), 1, 2), ((3, 0), None, None), ((4, 0), 3, 0), ((9, 0), None, None)],
+)
+def test_what_a_group_has_read_is_guessed_where_old_snapshots_do_not_say(
+    ask: Ask, last: tuple[int, int], read: int | None, lag: int | None
+) -> None:
+    entries = [rdb.Entry((number, 0), [b"a", b"b"]) for number in (2, 3, 4)]
+    plain = rdb.Stream(entries, (4, 0), (2, 0), (0, 0), 3, [rdb.Group(b"g", last, -1, [], [])])
+    assert ask("RESTORE", "k", 0, rdb.dump(rdb.of_stream(plain, rdb.Style(9)), 9)) == b"OK"
+    assert (group(ask)[b"entries-read"], group(ask)[b"lag"]) == (read, lag)

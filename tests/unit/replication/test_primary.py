@@ -79,3 +79,26 @@ async def test_it_is_fed_until_it_is_clogged() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_was_shipped_is_not_sent_again() -> None:
+    log, sent = Log(), bytearray()
+    it = Replica(sent.extend, lambda: 0)
+    it.state = ONLINE
+    it.reader = Reader(log, NOWHERE, off, it, "it")
+    task = asyncio.create_task(it.follow(it.reader))
+    await asyncio.sleep(0)
+    for word in (b"one", b"two"):
+        log.append(word)
+        it.ship()
+        it.ship()
+        for _ in range(3):
+            await asyncio.sleep(0)
+    log.append(b"three")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert sent == b"onetwothree"
+    assert it.offset == log.end
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

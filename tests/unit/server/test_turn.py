@@ -120,7 +120,9 @@ def test_commands_of_many_words() -> None:
     mset = encode("MSET", *pairs)
     assert house(mset, mset, encode("MSET", *pairs[:4], b"c", b"x\r\n*2\r\n")) == [b"+OK\r\n"] * 3
     assert [house.value(key) for key in (b"a", b"b", b"c")] == [b"1", b"2", b"x\r\n*2\r\n"]
-    assert [c.reads_alone for c in house.connections] == [1, 1, 1, 0]  # one has an array's mark
+    assert [c.reads_alone for c in house.connections] == [0] * 4
+    assert house(mset, mset, encode("MSET", *pairs[:4], b"c", b"*20000")) == [b"+OK\r\n"] * 3
+    assert [c.reads_alone for c in house.connections] == [1, 1, 1, 0]  # as of a large array
     assert house(mset, mset, mset) == [b"+OK\r\n"] * 3
     assert [c.reads_alone for c in house.connections] == [1, 1, 1, 0]
     assert house.value(b"a") == b"3"
@@ -135,7 +137,17 @@ def test_commands_of_many_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", [b":1\r\n", b"+a\r\n", b"$-1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n"]
+    "word",
+    [
+        b"*0\r\n",
+        b"*1\r\n$1\r\n2\r\n",
+        b":1\r\n",
+        b"+a\r\n",
+        b"$-1\r\n",
+        b"_\r\n",
+        b"#t\r\n",
+        b",1.5\r\n",
+    ],
 )
 def test_words_of_other_types_are_refused(word: bytes) -> None:
     house = House(2)

@@ -57,8 +57,8 @@ def test_what_earlier_versions_do_not_know() -> None:
     assert value._replace(groups=[]) == FULL._replace(groups=[])
     value, _ = stream.read_stream(written(FULL, 1), 0, 1)
     assert (value.first_id, value.deleted_id, value.added) == ((5, 1), (0, 0), 4)
-    assert value.groups[0].read == -1
-    for version, kind in ((10, 19), (11, 21)):
+    assert [group.read for group in value.groups] == [-1, 0]
+    for version, kind in ((9, 15), (10, 19), (11, 21)):
         form = rdb.of_stream(FULL, rdb.Style(version))
         assert form.type == kind
         assert rdb.restore(rdb.dump(form, version))[0] == rdb.STREAM

@@ -1,0 +1,109 @@
+"""A real Apache Kafka that tests start: one process that is broker and controller (KRaft)."""
+
+import base64
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.support.servers import free_port
+from tests.support.waiting import eventually
+
+JARS = Path(__file__).parents[2] / ".cache" / "kafka"
+"""Where tests/setup.sh puts them."""
+
+_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/data
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+"""
+_JAVA = ("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*")
+
+
+def missing() -> str | None:
+    """What a broker lacks here; None where one can be started."""
+    if not shutil.which("java"):
+        return "java (Debian: openjdk-17-jre-headless)"
+    if not (JARS / "complete").exists():
+        return "Kafka's jars (tests/kafka/fetch.py gets them from Maven Central)"
+    return None
+
+
+class Broker:
+    """A broker in a folder of its own; started again, it has the same port and data."""
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
+        folder.mkdir(parents=True)
+        self.port = free_port()
+        self._log = folder / "log"
+        self._properties = folder / "server.properties"
+        ports = {"port": self.port, "controller": free_port()}
+        self._properties.write_text(_SETTINGS.format(folder=folder, **ports) + settings)
+        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
+        self.process = self._start()
+
+    @property
+    def address(self) -> str:
+        """For ``bootstrap.servers``."""
+        return f"127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.process.terminate()
+        self.process.wait(60)
+
+    def start(self) -> None:
+        """Start it again, after `kill` or `stop`."""
+        self.process = self._start()
+
+    def _run(self, *words: str) -> None:
+        subprocess.run([*_JAVA, *words], check=True, capture_output=True)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        started = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [*_JAVA, "kafka.Kafka", str(self._properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+
+        def listens() -> bool:
+            if process.poll() is not None:
+                return True
+            with socket.socket() as probe:
+                reached = probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return reached and "Kafka Server started" in self.log()[started:]
+
+        try:
+            eventually(listens, timeout=120, interval=0.1)
+            assert process.poll() is None, "it exited"
+        except AssertionError as error:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"Kafka did not start:\n{self.log()[-4000:]}") from error
+        return process
