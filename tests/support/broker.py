@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
@@ -107,3 +108,36 @@ class Broker:
             process.wait()
             raise AssertionError(f"Kafka did not start:\n{self.log()[-4000:]}") from error
         return process
+
+
+def read_topic(broker: Broker, topic: str) -> list[Any]:
+    """All committed records of a topic, partition by partition."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker.address,
+            "group.id": "tests",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        found: dict[int, list[Any]] = {number: [] for number in sorted(partitions)}
+        ended: set[int] = set()
+        while len(ended) < len(found):
+            message = consumer.poll(30)
+            assert message is not None, f"{topic} cannot be read to its end"
+            partition = message.partition()
+            assert partition is not None
+            if (error := message.error()) is None:
+                found[partition].append(message)
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ended.add(partition)
+        return [message for messages in found.values() for message in messages]
+    finally:
+        consumer.close()
