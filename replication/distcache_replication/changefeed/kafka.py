@@ -84,6 +84,14 @@ class Mark(NamedTuple):
         return cls(**found)
 
 
+class Outgoing(NamedTuple):
+    """A record on its way to a topic, and to the partition of its key where none is named."""
+
+    topic: str
+    record: Record
+    partition: int = -1
+
+
 @dataclass(frozen=True)
 class Target:
     """Where events go."""
@@ -146,6 +154,8 @@ class Sink:
         self.target = target
         self._reach_s = reach_s
         self._commit_s = commit_s
+        self.partitions: dict[str, int] = {}
+        """How many each of the topics has; known from when it was opened."""
         self._producer: Producer | None = None
         self._failed: dict[int, KafkaError] = {}
 
@@ -207,6 +217,10 @@ class Sink:
         if target.dead_letters:
             wanted.append(target.dead_letters)
         missing = [name for name in wanted if name not in there]
+        self.partitions = {
+            name: len(there[name].partitions) if name in there else target.partitions
+            for name in target.topics
+        }
         if not missing:
             return
         if not target.create:
@@ -305,7 +319,7 @@ class Sink:
 
     # Publishing
 
-    def publish(self, batch: Sequence[tuple[str, Record]], mark: Mark) -> None:
+    def publish(self, batch: Sequence[Outgoing], mark: Mark) -> None:
         """Publish records, each for a topic, and that the stream has come so far.
 
         Raises Refused, Fenced, Unavailable, Misconfigured.
@@ -317,9 +331,7 @@ class Sink:
         else:
             self._publish_one_by_one(self._producer, batch, mark)
 
-    def _publish_together(
-        self, producer: Producer, batch: Sequence[tuple[str, Record]], mark: Mark
-    ) -> None:
+    def _publish_together(self, producer: Producer, batch: Sequence[Outgoing], mark: Mark) -> None:
         from confluent_kafka import KafkaException
 
         try:
@@ -360,7 +372,7 @@ class Sink:
         self._raise_refused()
 
     def _publish_one_by_one(
-        self, producer: Producer, batch: Sequence[tuple[str, Record]], mark: Mark
+        self, producer: Producer, batch: Sequence[Outgoing], mark: Mark
     ) -> None:
         self._produce_all(producer, batch)
         self._flush(producer)
@@ -376,19 +388,18 @@ class Sink:
         if left:
             raise Unavailable(f"{left} records were not acknowledged in time")
 
-    def _produce_all(self, producer: Producer, batch: Sequence[tuple[str, Record]]) -> None:
-        for index, (topic, record) in enumerate(batch):
-            self._produce(producer, index, topic, record)
+    def _produce_all(self, producer: Producer, batch: Sequence[Outgoing]) -> None:
+        for index, outgoing in enumerate(batch):
+            self._produce(producer, index, outgoing)
 
     def _produce_mark(self, producer: Producer, mark: Mark) -> None:
         record = Record(self.target.stream.encode(), mark.encode(), [])
-        self._produce(producer, -1, self.target.marks, record, 0)
+        self._produce(producer, -1, Outgoing(self.target.marks, record, 0))
 
-    def _produce(
-        self, producer: Producer, index: int, topic: str, record: Record, partition: int = -1
-    ) -> None:
+    def _produce(self, producer: Producer, index: int, outgoing: Outgoing) -> None:
         from confluent_kafka import KafkaException
 
+        topic, record, partition = outgoing
         end_s = 0.0
         while True:
             try:

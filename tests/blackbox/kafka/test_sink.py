@@ -19,6 +19,7 @@ from distcache_replication.changefeed.kafka import (
     Fenced,
     Mark,
     Misconfigured,
+    Outgoing,
     Refused,
     Sink,
     Target,
@@ -46,8 +47,8 @@ def records(*values: str, key: str = "k") -> list[Record]:
     return [Record(key.encode(), value.encode(), [("ce_id", value.encode())]) for value in values]
 
 
-def batch(target: Target, *values: str) -> list[tuple[str, Record]]:
-    return [(target.topics[0], record) for record in records(*values)]
+def batch(target: Target, *values: str) -> list[Outgoing]:
+    return [Outgoing(target.topics[0], record) for record in records(*values)]
 
 
 def values(broker: Broker, target: Target, topic: int = 0) -> list[bytes | None]:
@@ -61,7 +62,7 @@ def test_records_and_how_far_they_go(broker: Broker, target: Target, transaction
     assert sink.peek() is None
     assert sink.open() is None
     sink.publish(batch(target, "one", "two"), mark(10))
-    sink.publish([(target.topics[1], Record(b"k", None, []))], mark(20))
+    sink.publish([Outgoing(target.topics[1], Record(b"k", None, []))], mark(20))
     sink.close()
     assert values(broker, target) == [b"one", b"two"]
     assert values(broker, target, 1) == [None]
@@ -162,7 +163,7 @@ def test_topics_are_created_as_wanted_or_not_at_all(broker: Broker, target: Targ
 def test_a_topic_of_marks_that_is_none(target: Target) -> None:
     other = Sink(replace(target, topics=[target.marks], marks=target.topics[1], partitions=1))
     other.open()
-    other.publish([(target.marks, Record(target.stream.encode(), b"{}", []))], mark(1))
+    other.publish([Outgoing(target.marks, Record(target.stream.encode(), b"{}", []))], mark(1))
     other.close()
     with pytest.raises(Misconfigured, match="changefeed-positions-topic"):
         Sink(target).peek()
