@@ -43,7 +43,7 @@ OVERHEAD = 200
 """What a record takes besides its value, about."""
 LONGEST_KEY = 64 << 10
 """A key that is larger does not come into the topic of dead letters."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 30.0
+FIRST_WAIT_S = 0.25
 """Between attempts to reach the broker; each wait is twice as long, more or less."""
 
 OPENING, PUBLISHING, WAITING, DEPOSED = "opening", "publishing", "waiting", "deposed"
@@ -84,7 +84,8 @@ class Publisher:
         target: Target,
         topic_of: Callable[[bytes], str],
         numbers: Callable[[], int],
-        heartbeat_s: float = 0.0,
+        heartbeat_s: float,
+        backoff_s: float,
     ) -> None:
         self.source = source
         self.settings = settings
@@ -92,6 +93,7 @@ class Publisher:
         self._topic_of = topic_of
         self._numbers = numbers
         self._heartbeat_s = heartbeat_s
+        self._backoff_s = backoff_s
         self._sink = Sink(target)
         # librdkafka's calls block, and belong to one thread.
         self._thread = ThreadPoolExecutor(1, "kafka")
@@ -127,7 +129,7 @@ class Publisher:
                 self._failures += 1
                 await self._tell(state, text)
                 await asyncio.sleep(wait_s * random.uniform(0.75, 1.25))
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                wait_s = min(2 * wait_s, self._backoff_s)
         except Gone:
             pass
         finally:
@@ -258,7 +260,9 @@ class Publisher:
                     yield Outgoing(topic, record, partition)
             return
         if reason := self._refused.get(event.position):
-            yield Outgoing(self.target.dead_letters, _dead_letter(event, next(iter(made)), reason))
+            if self.target.dead_letters:
+                letter = _dead_letter(event, next(iter(made)), reason)
+                yield Outgoing(self.target.dead_letters, letter)
             return
         topic = self._topic_of(event.key)
         for record in made:

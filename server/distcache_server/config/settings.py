@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 
 from distcache_server.config.changefeed import Changefeed
+from distcache_server.config.kafka import Kafka
 from distcache_server.config.kept import (
     Cluster,
     Engine,
@@ -562,6 +563,7 @@ class Config(
     Replication,
     Backing,
     Changefeed,
+    Kafka,
     Limits,
     Keys,
     Observation,
