@@ -26,6 +26,7 @@ from distcache_server.types.limits import Limits
 from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
@@ -128,6 +129,8 @@ class Engine:
         """... or this one, where it is enough that replicas were sent the log."""
         self.reader: Loader | None = None
         """Loads rows of the backing store that commands ask for; None without one."""
+        self.feed: Changefeed | None = None
+        """The stream of all changes; None for an engine without a server around it."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None
