@@ -73,3 +73,14 @@ def kept(found: Sequence[Base], archive: Archive, size: int, seconds: int, now_s
             break
         count += 1
     return min(count, len(found))
+
+
+def needed(found: Sequence[Base], archive: Archive, offset: int, size: int) -> int:
+    """How many of the last bases it takes to go on from an offset; 0 if they have more bytes."""
+    count = sum(it.offset > offset for it in found) + 1
+    if count > len(found):
+        return 0
+    kept = found[-count:]
+    total = sum(it.size for it in kept[:-1])
+    total += sum(it.size for it in archive.segments if it.start >= kept[0].offset)
+    return count if total <= size else 0

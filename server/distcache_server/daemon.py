@@ -16,6 +16,7 @@ from typing import Self
 from distcache_server import backing, commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.backing import CannotBack
 from distcache_server.blocking import Cancel
+from distcache_server.changefeed.publishing import Publishing
 from distcache_server.changefeed.stream import Changefeed
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
@@ -63,6 +64,7 @@ class Server:
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
         self.changefeed = Changefeed(self.engine, self.persistence)
+        self.publishing = Publishing(self.engine, self.persistence)
         self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
@@ -217,6 +219,7 @@ class Server:
             group.create_task(self._tick())
             group.create_task(self.persistence.run())
             group.create_task(self.replication.run())
+            group.create_task(self.publishing.run())
 
     async def _sweep(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from distcache_server.types.limits import Limits
 from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.publishing import Publishing
     from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
@@ -130,6 +131,7 @@ class Engine:
         self.reader: Loader | None = None
         """Loads rows of the backing store that commands ask for; None without one."""
         self.feed: Changefeed | None = None
+        self.publishing: Publishing | None = None
         """The stream of all changes; None for an engine without a server around it."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""

@@ -88,6 +88,8 @@ class Persistence:
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
         self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
+        self.published: int | None = None
+        """How far the changefeed in Kafka is, where there is one."""
         self.told: Callable[[], None] = _nobody
         """Told when the disk has more, or is used no more."""
         self.ship: Callable[[], None] = _nobody

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication.archive import Limits
-from distcache_replication.bases import Base, bases, kept
+from distcache_replication.bases import Base, bases, kept, needed
 from distcache_replication.manifest import File
 
 from distcache_server import logs
@@ -118,7 +118,11 @@ class Keeper:
         config = it.engine.config
         found = bases(it.directory.manifest, it.archive)
         limits = config.changefeed_retention, config.changefeed_retention_time
-        self._bases = found[-kept(found, it.archive, *limits, now_s) :]
+        count = kept(found, it.archive, *limits, now_s)
+        if it.published is not None:
+            most = config.changefeed_max_lag
+            count = max(count, needed(found, it.archive, it.published, most))
+        self._bases = found[-count:]
         self._give_up(self.limits, now_s, self._bases[0].offset if self._bases else None)
 
     def _give_up(self, limits: Limits, now_s: float, kept: int | None = None) -> bool:

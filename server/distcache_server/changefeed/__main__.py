@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +38,32 @@ class Child:
         """The first call: what is configured."""
         assert self.peer is not None
         self._pool = Pool(self.peer, Settings(*settings))
+
+    async def publish(
+        self,
+        target: dict[str, Any],
+        topic: str,
+        groups: list[bytes],
+        heartbeat_s: float,
+        backoff_s: float,
+    ) -> None:
+        """Publish all changes from now on."""
+        from distcache_replication.changefeed.kafka import Target
+
+        from distcache_server.changefeed.publisher import Publisher, Topics
+
+        assert self.peer is not None
+        topics = Topics(topic, groups)
+        self._publisher = Publisher(
+            self.peer,
+            self.pool.settings,
+            Target(topics=topics.names, **target),
+            topics.of,
+            heartbeat_s,
+            backoff_s,
+        )
+        self._publishing = asyncio.get_running_loop().create_task(self._publisher.run())
+        self._publishing.add_done_callback(_end)
 
     @property
     def pool(self) -> Pool:
@@ -82,13 +109,20 @@ async def _run(sock: socket.socket) -> None:
     child = Child()
     answers = {
         name: getattr(child, name)
-        for name in ("begin", "read", "heartbeat", "range", "pick", "count")
+        for name in ("begin", "publish", "read", "heartbeat", "range", "pick", "count")
     }
     peer = child.peer = Peer(reader, writer, answers, (Passed, Failed, Gone, OSError))
     logging.root.handlers = [Told(peer)]
     collecting = asyncio.get_running_loop().create_task(_collect())
     await peer.run()
     collecting.cancel()
+
+
+def _end(publishing: asyncio.Task[None]) -> None:
+    """A bug: the server starts another process."""
+    if not publishing.cancelled() and (error := publishing.exception()):
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 async def _collect() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,12 @@ class Times:
 class Process:
     """The process, from its start to its end."""
 
-    def __init__(self, persistence: Persistence) -> None:
+    def __init__(
+        self, persistence: Persistence, answers: Mapping[str, Answer] | None = None
+    ) -> None:
         self.persistence = persistence
+        self._answers = answers or {}
+        """What it may call besides."""
         self.peer: Peer | None = None
         self._times = Times(persistence.log.end)
         self._readers: dict[int, Reader] = {}
@@ -116,6 +121,7 @@ class Process:
             "log": self._log,
             "close": self._close,
             "tell": self._tell,
+            **self._answers,
         }
         self.peer = Peer(reader, writer, answers, (Lost, Gap, OSError))
         self._begin(self.peer.run())

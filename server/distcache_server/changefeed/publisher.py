@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count as counting
 from typing import Any, TypeVar
 
 from distcache_replication.changefeed.claim import Claim, Deposed, Lineage, claim, mark
@@ -32,6 +34,8 @@ from distcache_replication.changefeed.position import Position, before_snapshot
 from distcache_server.changefeed.changes import Changes, Source
 from distcache_server.changefeed.peer import Failed, Gone
 from distcache_server.changefeed.settings import Settings
+from distcache_server.config.kafka import GROUP
+from distcache_server.glob import matcher
 from distcache_server.reserved import CHANGEFEED
 
 T = TypeVar("T")
@@ -39,6 +43,8 @@ T = TypeVar("T")
 MOST_RECORDS = 10_000
 MOST_BYTES = 8 << 20
 """A batch ends with so much, or where the log has no more for now."""
+OTHER = "other"
+"""The group of keys that match none of key-groups."""
 OVERHEAD = 200
 """What a record takes besides its value, about."""
 LONGEST_KEY = 64 << 10
@@ -47,6 +53,31 @@ FIRST_WAIT_S = 0.25
 """Between attempts to reach the broker; each wait is twice as long, more or less."""
 
 OPENING, PUBLISHING, WAITING, DEPOSED = "opening", "publishing", "waiting", "deposed"
+
+
+class Topics:
+    """Which topic a key belongs to: one for all, or with ``{group}`` one for each key group."""
+
+    def __init__(self, name: str, patterns: Sequence[bytes]) -> None:
+        self._name = name
+        self._matchers = []
+        if GROUP in name:
+            self._matchers = [(matcher(it), self._named(it)) for it in patterns]
+        self._other = name.replace(GROUP, OTHER)
+
+    def _named(self, pattern: bytes) -> str:
+        text = pattern.decode("utf-8", "replace").strip("*:?")
+        return self._name.replace(GROUP, re.sub("[^A-Za-z0-9._-]+", "-", text).strip("-") or OTHER)
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([*(name for _, name in self._matchers), self._other]))
+
+    def of(self, key: bytes) -> str:
+        for matches, name in self._matchers:
+            if matches(key):
+                return name
+        return self._other
 
 
 class Batch:
@@ -83,7 +114,6 @@ class Publisher:
         settings: Settings,
         target: Target,
         topic_of: Callable[[bytes], str],
-        numbers: Callable[[], int],
         heartbeat_s: float,
         backoff_s: float,
     ) -> None:
@@ -91,7 +121,7 @@ class Publisher:
         self.settings = settings
         self.target = target
         self._topic_of = topic_of
-        self._numbers = numbers
+        self._numbers = counting(1)
         self._heartbeat_s = heartbeat_s
         self._backoff_s = backoff_s
         self._sink = Sink(target)
@@ -171,7 +201,7 @@ class Publisher:
             position = before_snapshot(await self.source.call("frontier"))
         self._end = position
         self._batch = Batch(position)
-        number = self._numbers()
+        number = next(self._numbers)
         changes = Changes(self.source, self.settings, number, position, earliest=False)
         await self._tell(PUBLISHING)
         tasks = [

@@ -25,6 +25,7 @@ from distcache_server.registry import LOADING, STALE, group
 from distcache_server.reply import VerbatimString
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.publishing import Publishing
     from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.engine import Engine
@@ -466,7 +467,23 @@ def _backing(reader: Loader) -> Lines:
 
 def changefeed(engine: Engine) -> Lines | None:
     """The stream of all changes, and its process."""
-    return None if engine.feed is None else _changefeed(engine.feed)
+    if engine.feed is None:
+        return None
+    lines = list(_changefeed(engine.feed))
+    if engine.publishing is not None and engine.config.changefeed:
+        lines += _changefeed_in_kafka(engine.publishing)
+    return lines
+
+
+def _changefeed_in_kafka(it: Publishing) -> Lines:
+    yield "changefeed_kafka_state", it.state
+    yield "changefeed_kafka_error", it.error
+    yield "changefeed_kafka_epoch", it.epoch
+    yield "changefeed_kafka_offset", it.offset or 0
+    yield "changefeed_kafka_lag", it.lag
+    yield "changefeed_kafka_lag_seconds", f"{it.lag_s:.3f}"
+    for name, count in it.counts.items():
+        yield f"changefeed_kafka_{name}", count
 
 
 def _changefeed(feed: Changefeed) -> Lines:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from distcache_server.config.kinds import (
     INT_MAX,
+    LONG_MAX,
     Boolean,
     ConfigError,
     Integer,
+    Memory,
     Section,
     Setting,
     String,
@@ -47,6 +50,8 @@ def _check_place(value: str) -> None:
     if not found:
         raise ConfigError("should be kafka://host:port[,host:port ...]/topic")
     check_topic(found["topic"])
+    if find_spec("confluent_kafka") is None:
+        raise ConfigError("needs confluent-kafka: pip install 'distcache-server[kafka]'")
 
 
 def place(value: str) -> tuple[str, str]:
@@ -159,6 +164,13 @@ class Kafka(Section):
     changefeed_kafka_ssl_key_password = Password("", "Its passphrase.", optional=True, secret=True)
     changefeed_kafka_compression_type = _passed_on("none, gzip, snappy, lz4 or zstd.")
     changefeed_kafka_options = Pairs((), "More settings of librdkafka, under its names.")
+    changefeed_max_lag = Memory(
+        4 << 30,
+        0,
+        LONG_MAX,
+        "With appendonly: how much of the log is kept on disk, beyond changefeed-retention, while"
+        " the broker does not take it. Past that the stream begins again with all keys.",
+    )
     changefeed_backoff = Integer(
         30_000, 100, INT_MAX, "The longest pause in milliseconds before a broker is tried again."
     )

@@ -1,0 +1,207 @@
+"""The server's side of the changefeed in Kafka: has it published while this server is a primary.
+
+The process that does it is one of its own, apart from that of readers (process.py): so neither
+waits for the other.  What is not yet published stays in the log, up to ``changefeed-max-lag``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from distcache_server import logs
+from distcache_server.changefeed import settings
+from distcache_server.changefeed.peer import Answer, Failed, Gone
+from distcache_server.changefeed.process import Process
+from distcache_server.config import kafka
+
+if TYPE_CHECKING:
+    from distcache_server.engine import Engine
+    from distcache_server.persistence import Persistence
+
+LOOK_S = 0.25
+"""So often it is looked whether it still has to be as it is."""
+RESTART_S = 5.0
+"""A process that has ended by itself is started again after this."""
+OFF, STARTING = "off", "starting"
+NOTHING = {"events": 0, "records": 0, "transactions": 0, "dead_letters": 0, "failures": 0}
+
+
+class Publishing:
+    """A server's stream of events in Kafka."""
+
+    def __init__(self, engine: Engine, persistence: Persistence) -> None:
+        self.engine = engine
+        self.persistence = persistence
+        self.state = OFF
+        self.error = ""
+        self.epoch = 0
+        self.counts: dict[str, int] = dict(NOTHING)
+        self.offset: int | None = None
+        """Published up to here; None while that is not known."""
+        self._since_s = 0.0
+        """When all was published for the last time ..."""
+        self._goal = 0
+        """... that was there at a moment, and how much that was."""
+        self._process: Process | None = None
+        self._history = ""
+        self._changed = False
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        engine.publishing = self
+        changed = (*settings.NAMES, *kafka.NAMES, "key-groups", "changefeed-heartbeat")
+        engine.config.on_change(self._note_change, *changed)
+
+    def _note_change(self) -> None:
+        self._changed = True
+
+    @property
+    def wanted(self) -> bool:
+        """This server is to publish: it is a primary, and has its keys."""
+        engine = self.engine
+        return bool(engine.config.changefeed) and not engine.follows and engine.loading is None
+
+    @property
+    def lag(self) -> int:
+        """Bytes of the log that are not published yet."""
+        if self.offset is None:
+            return 0
+        return max(self.persistence.log.end - self.offset, 0)
+
+    @property
+    def lag_s(self) -> float:
+        """For how long something has been waiting to be published."""
+        return monotonic() - self._since_s if self.lag else 0.0
+
+    # Running
+
+    async def run(self) -> None:
+        """Publish, whenever it is wanted, until cancelled."""
+        resume_s = 0.0
+        try:
+            while True:
+                process = self._process
+                if process is not None and (not self.wanted or self._is_outdated(process)):
+                    await self._stop()
+                elif process is not None and (process.peer is None or process.peer.closed):
+                    await self._stop()
+                    resume_s = monotonic() + RESTART_S
+                    logs.warning("The process that publishes the changefeed has ended")
+                if self.wanted and self._process is None and monotonic() >= resume_s:
+                    self._changed = False
+                    try:
+                        await self._start()
+                    except (OSError, Gone, Failed) as error:
+                        logs.warning("Cannot publish the changefeed", error=str(error))
+                        await self._stop()
+                        resume_s = monotonic() + RESTART_S
+                self._measure()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await self._stop()
+
+    def _is_outdated(self, process: Process) -> bool:
+        return (
+            self._changed
+            or self._history != self.persistence.history.id
+            or not process.is_of_our_history
+        )
+
+    def _measure(self) -> None:
+        """See since when something has been waiting."""
+        if self.offset is None or self.offset >= self._goal:
+            self._goal, self._since_s = self.persistence.log.end, monotonic()
+
+    async def _start(self) -> None:
+        it = self.persistence
+        self.state, self.error = STARTING, ""
+        if not it.journal.active:
+            # Nobody knows what was written until now: no position of before may seem to be good.
+            it.log.restart(it.log.end + 1)
+        it.journal.attach()
+        answers: dict[str, Answer] = {
+            "lineage": self._lineage,
+            "frontier": self._frontier,
+            "published": self._published,
+        }
+        self._history = it.history.id
+        self._process = Process(it, answers)
+        peer = await self._process.start()
+        await peer.call("publish", *self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        config = self.engine.config
+        brokers, topic = kafka.place(config.changefeed)
+        target = {
+            "brokers": brokers,
+            "stream": config.changefeed_stream,
+            "marks": config.changefeed_positions_topic,
+            "dead_letters": config.changefeed_dead_letter_topic,
+            "transactions": config.changefeed_transactions,
+            "create": config.changefeed_create_topics,
+            "partitions": config.changefeed_topic_partitions,
+            "replication": config.changefeed_topic_replication,
+            "settings": dict(config.changefeed_topic_settings),
+            "options": kafka.options(config),
+        }
+        return (
+            target,
+            topic,
+            list(config.key_groups),
+            config.changefeed_heartbeat / 1000,
+            config.changefeed_backoff / 1000,
+        )
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self.state, self.offset = OFF, None
+        await process.stop()
+        self.persistence.journal.detach()
+
+    # What the process asks and says
+
+    async def _lineage(self) -> list[Any]:
+        history = self.persistence.history
+        return [history.id, history.lineage]
+
+    async def _frontier(self) -> int:
+        return self.persistence.log.frontier
+
+    async def _published(self, said: dict[str, Any]) -> None:
+        state, error = said.pop("state"), said.pop("error")
+        if (state, error) != (self.state, self.error):
+            say = logs.warning if error else logs.notice
+            say("Changefeed in Kafka", state=state, **({"error": error} if error else {}))
+        self.state, self.error, self.epoch = state, error, said.pop("epoch")
+        offset = said.pop("offset")
+        if offset:
+            self.offset = self.persistence.published = offset
+        self.counts = said
+        self._wake()
+
+    # Waiting
+
+    def is_past(self, offset: int) -> bool:
+        """Whether all up to there is published."""
+        return self.offset is not None and self.offset >= offset
+
+    async def wait(self, offset: int) -> None:
+        """Until all up to there is published."""
+        if not self.is_past(offset):
+            future = self.persistence.loop.create_future()
+            self._waiters.append((offset, future))
+            with suppress(asyncio.CancelledError):
+                await future
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for offset, future in waiters:
+            if future.done():
+                continue
+            if self.is_past(offset):
+                future.set_result(None)
+            else:
+                self._waiters.append((offset, future))
