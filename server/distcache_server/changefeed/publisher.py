@@ -280,6 +280,7 @@ class Publisher:
 
     def _outgoing(self, event: Event) -> Iterable[Outgoing]:
         """What an event is to the topics."""
+        event.epoch = self._epoch
         made = records(event, time.time_ns() // 1_000_000, self.settings.style)
         if event.key is None:
             # For all who read; with a key, as a topic that is compacted takes nothing without.

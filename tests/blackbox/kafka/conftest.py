@@ -9,6 +9,9 @@ import pytest
 
 from tests.support.broker import Broker, missing
 
+Name = Callable[[str], str]
+"""Gives names that no other test uses: `name("changes")`."""
+
 _numbers = itertools.count(1)
 
 
@@ -30,7 +33,7 @@ def broker(_broker: Broker) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def name() -> Callable[[str], str]:
-    """Names that no other test uses: `name("changes")`."""
+def name() -> Name:
+    """Names that no other test of this worker uses."""
     number = next(_numbers)
     return lambda text: f"{text}-{number}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +25,8 @@ from distcache_replication.changefeed.kafka import (
     Unavailable,
 )
 
+from tests.blackbox.kafka.conftest import Name
 from tests.support.broker import Broker, read_topic
-
-Name = Callable[[str], str]
 
 
 @pytest.fixture

@@ -1,0 +1,314 @@
+"""The changefeed in a real Kafka: every change once and in order, through crashes on both sides."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.blackbox.kafka.conftest import Name
+from tests.support import Process, StartServer, eventually
+from tests.support.broker import Broker, read_topic
+from tests.support.changefeed import Contents, contents, replay
+from tests.support.replication import SETTINGS, ask, follow, info
+from tests.support.servers import OURS
+
+Publish = Callable[..., Process]
+
+
+@pytest.fixture
+def topic(name: Name) -> str:
+    return name("changes")
+
+
+@pytest.fixture
+def settings(broker: Broker, name: Name, topic: str) -> tuple[str, ...]:
+    """Directives of servers that publish to one stream."""
+    return (
+        *("--changefeed", f"kafka://{broker.address}/{topic}"),
+        *("--changefeed-stream", name("stream")),
+        *("--changefeed-positions-topic", name("positions")),
+        *("--changefeed-dead-letter-topic", name("dead")),
+        *("--changefeed-backoff", "500"),
+        *("--appendonly", "yes", "--appendfsync", "always"),
+    )
+
+
+@pytest.fixture
+def publish(start_server: StartServer, settings: tuple[str, ...]) -> Publish:
+    """Start a server that publishes: `publish(*directives)`."""
+
+    def start(*directives: str) -> Process:
+        return start_server(*settings, *directives)
+
+    return start
+
+
+def state(server: Process) -> dict[str, str]:
+    return {
+        name.removeprefix("changefeed_kafka_"): value
+        for name, value in info(server, "changefeed").items()
+        if name.startswith("changefeed_kafka_")
+    }
+
+
+def wait_published(server: Process) -> None:
+    """Until the topic has all that this server was told."""
+    end = int(info(server)["master_repl_offset"])
+    eventually(lambda: int(state(server)["offset"]) >= end, timeout=60)
+
+
+def wait_for_more(server: Process, more: int = 1) -> None:
+    """Until it has published so many more transactions."""
+    goal = int(state(server)["transactions"]) + more
+    eventually(lambda: int(state(server)["transactions"]) >= goal, timeout=60)
+
+
+def documents(broker: Broker, topic: str) -> list[Any]:
+    """All events of a topic, in order where it has one partition; none comes twice."""
+    found = [json.loads(it.value()) for it in read_topic(broker, topic) if it.value() is not None]
+    ids = [(it["source"]["history"], it["id"], it["source"]["epoch"]) for it in found]
+    again = [it for it in ids if ids.count(it) > 1] if len(ids) != len(set(ids)) else []
+    assert not again
+    return found
+
+
+def check(broker: Broker, topic: str, server: Process) -> list[Any]:
+    """Replay the topic into an empty map: it is what the server has, nothing twice, in order."""
+    wait_published(server)
+    found = documents(broker, topic)
+    made: Contents = {}
+    last: dict[Any, tuple[int, ...]] = {}
+    for document in found:
+        if document["op"] != "snapshot":
+            place = document["source"]["history"], document["key"] is None or str(document["key"])
+            at = tuple(map(int, document["id"].split("-")))
+            assert at > last.get(place, ())
+            last[place] = at
+        replay(made, document)
+    with server.client() as client:
+        assert made == contents(client)
+    return found
+
+
+def snapshots(found: list[Any]) -> int:
+    """How often all keys came."""
+    return sum(it.get("mark") == "begin" for it in found)
+
+
+class Writer:
+    """Writes counters and lists all the time, as long as the server takes it."""
+
+    def __init__(self, server: Process) -> None:
+        self._server = server
+        self._done = Event()
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._done.is_set():
+            try:
+                with self._server.wire() as wire:
+                    while not self._done.is_set():
+                        number += 1
+                        wire.call("SET", f"key{number % 50}", number)
+                        wire.call("RPUSH", "list", number)
+                        wire.call("HSET", f"hash{number % 7}", number % 11, number)
+                        if number % 20 == 0:
+                            wire.call("DEL", "list", f"key{number % 50}")
+            except (OSError, AssertionError):
+                self._done.wait(0.02)
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def write() -> Iterator[Callable[[Process], Writer]]:
+    writers: list[Writer] = []
+
+    def begin(server: Process) -> Writer:
+        writers.append(Writer(server))
+        return writers[-1]
+
+    yield begin
+    for writer in writers:
+        writer.stop()
+
+
+def test_changes_come_with_their_values(broker: Broker, topic: str, publish: Publish) -> None:
+    server = publish("--changefeed-tombstones", "yes")
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    wait_published(server)
+    ask(server, "SET", "key", "value")
+    ask(server, "RPUSH", "list", "a", "b")
+    ask(server, "DEL", "key")
+    check(broker, topic, server)
+    records = read_topic(broker, topic)
+    seen = [(it.key(), json.loads(it.value())["op"] if it.value() else None) for it in records]
+    assert seen == [
+        (b"key", "set"),
+        (b"list", "set"),
+        (b"key", "delete"),
+        (b"key", None),
+    ]
+    headers = dict(records[0].headers())
+    assert headers["ce_type"] == b"distcache.set"
+    assert headers["ce_subject"] == b"key"
+    found = state(server)
+    assert (found["epoch"], found["error"], found["lag"]) == ("1", "", "0")
+
+
+def test_keys_of_one_group_have_a_topic_of_their_own(
+    broker: Broker, topic: str, name: Name, start_server: StartServer
+) -> None:
+    server = start_server(
+        *("--changefeed", f"kafka://{broker.address}/{topic}.{{group}}"),
+        *("--changefeed-stream", name("stream"), "--key-groups", "user:* session:*"),
+        *("--changefeed-topic-partitions", "3", "--changefeed-heartbeat", "200"),
+    )
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    for number in range(30):
+        ask(server, "SET", f"user:{number}", number)
+    ask(server, "SET", "else", "1")
+    wait_published(server)
+
+    def keys(group: str) -> set[bytes]:
+        return {it.key() for it in read_topic(broker, f"{topic}.{group}")}
+
+    marks = {b"distcache:changefeed"}
+    assert keys("user") - marks == {b"user:%d" % number for number in range(30)}
+    assert keys("session") - marks == set()
+    assert keys("other") - marks == {b"else"}
+    # Each partition says how far all is, also where there are no changes.
+    eventually(
+        lambda: (
+            {
+                it.partition()
+                for it in read_topic(broker, f"{topic}.session")
+                if json.loads(it.value())["op"] == "heartbeat"
+            }
+            == {0, 1, 2}
+        ),
+        timeout=30,
+        interval=0.5,
+    )
+
+
+@pytest.mark.parametrize("transactions", ["yes", "no"])
+def test_kills_of_the_server(
+    broker: Broker,
+    topic: str,
+    settings: tuple[str, ...],
+    tmp_path: Path,
+    write: Callable[[Process], Writer],
+    transactions: str,
+) -> None:
+    directives = (*settings, "--changefeed-transactions", transactions)
+    for life in range(4):
+        server = Process(OURS, directives, tmp_path / "server")
+        try:
+            writer = write(server)
+            wait_for_more(server, life + 1)
+            if life < 3:
+                server.kill()
+            writer.stop()
+            if life == 3 and transactions == "yes":
+                found = check(broker, topic, server)
+                assert snapshots(found) <= 1
+            elif life == 3:
+                # Some may come again; what they make of a map is the same.
+                wait_published(server)
+                made: Contents = {}
+                for record in read_topic(broker, topic):
+                    replay(made, json.loads(record.value()))
+                with server.client() as client:
+                    assert made == contents(client)
+        finally:
+            server.kill()
+
+
+def test_kills_of_the_broker(
+    broker: Broker, topic: str, publish: Publish, write: Callable[[Process], Writer]
+) -> None:
+    server = publish()
+    writer = write(server)
+    for _ in range(2):
+        wait_for_more(server)
+        broker.kill()
+        ask(server, "SET", "while", "away")
+        broker.start()
+    wait_for_more(server)
+    writer.stop()
+    found = check(broker, topic, server)
+    assert snapshots(found) <= 1
+
+
+def test_a_deposed_primary_publishes_nothing_more(
+    broker: Broker, topic: str, publish: Publish
+) -> None:
+    primary, replica = publish(*SETTINGS), publish(*SETTINGS)
+    follow(replica, primary)
+    eventually(lambda: state(primary)["state"] == "publishing", timeout=60)
+    for number in range(50):
+        ask(primary, "SET", f"before{number}", number)
+    wait_published(primary)
+    assert state(replica)["state"] == "off"
+    eventually(lambda: info(replica)["master_repl_offset"] == info(primary)["master_repl_offset"])
+    primary.process.send_signal(signal.SIGSTOP)
+    try:
+        ask(replica, "REPLICAOF", "NO", "ONE")
+        for number in range(50):
+            ask(replica, "SET", f"after{number}", number)
+        eventually(lambda: state(replica)["state"] == "publishing", timeout=60)
+        wait_published(replica)
+    finally:
+        primary.process.send_signal(signal.SIGCONT)
+    ask(primary, "SET", "split", "brain")
+    eventually(lambda: state(primary)["state"] == "deposed", timeout=60)
+    ask(replica, "SET", "last", "word")
+    found = check(broker, topic, replica)
+    assert not any(it["key"] == "split" for it in found)
+    assert {it["source"]["epoch"] for it in found} == {1, 2}
+    assert snapshots(found) <= 1
+    follow(primary, replica)
+    eventually(lambda: state(primary)["state"] == "off")
+
+
+def test_what_the_broker_does_not_take_is_a_dead_letter(
+    broker: Broker, topic: str, name: Name, publish: Publish
+) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.address})
+    new = NewTopic(topic, 1, 1, config={"max.message.bytes": "5000"})
+    admin.create_topics([new])[topic].result(30)
+    server = publish()
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    ask(server, "SET", "small", "1")
+    ask(server, "SET", "large", "x" * 20_000)
+    ask(server, "SET", "other", "2")
+    wait_published(server)
+    assert {it["key"] for it in documents(broker, topic)} == {"small", "other"}
+    (letter,) = read_topic(broker, name("dead"))
+    assert letter.key() == b"large"
+    about = json.loads(letter.value())
+    assert (about["op"], about["db"]) == ("set", 0)
+    assert "too large" in about["reason"].lower()
+    assert state(server)["dead_letters"] == "1"
+
+
+def test_a_broker_that_is_not_there(publish: Publish, start_server: StartServer) -> None:
+    server = start_server("--changefeed", "kafka://127.0.0.1:1/changes")
+    ask(server, "SET", "key", "value")
+    eventually(lambda: state(server)["state"] == "waiting", timeout=60)
+    assert state(server)["error"]
+    assert "Changefeed in Kafka" in server.log()
+    ask(server, "CONFIG", "SET", "changefeed", "")
+    eventually(lambda: "changefeed_kafka_state" not in info(server, "changefeed"))
