@@ -11,7 +11,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -98,13 +98,14 @@ class Process:
         self.peer: Peer | None = None
         self._times = Times(persistence.log.end)
         self._readers: dict[int, Reader] = {}
+        self._walks: dict[int, asyncio.Task[None]] = {}
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._history = persistence.history.id
         self._child: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> Peer:
-        """Start it; raises OSError."""
+    async def start(self) -> None:
+        """Start it; raises OSError, Gone, Failed."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -128,30 +129,33 @@ class Process:
         self._begin(self._watch_times())
         logs.notice("The changefeed has begun", pid=self._child.pid)
         await self.peer.call("begin", settings.of(self.persistence.engine.config))
-        return self.peer
 
-    def _begin(self, work: Any) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.persistence.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self) -> None:
         """End it."""
         peer, self.peer = self.peer, None
-        if peer is None:
-            return
-        peer.close()
+        if peer is not None:
+            peer.close()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         for number in list(self._readers):
             await self._close(number)
-        assert self._child is not None
-        with suppress(ProcessLookupError):
-            self._child.kill()
-        await self._child.wait()
-        logs.notice("The changefeed has ended")
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                self._child.kill()
+            await self._child.wait()
+            logs.notice("The changefeed has ended")
+
+    @property
+    def is_up(self) -> bool:
+        return self.peer is not None and not self.peer.closed
 
     @property
     def offsets(self) -> list[int]:
@@ -192,8 +196,11 @@ class Process:
             kind, path = WALK, ""
             started = asyncio.get_running_loop().create_future()
             self._pieces[number] = asyncio.Queue(2)
-            self._begin(self._walk(number, started))
-            offset = await started
+            walk = self._walks[number] = self._begin(self._walk(number, started))
+            await asyncio.wait([walk, started], return_when=asyncio.FIRST_COMPLETED)
+            if not started.done():
+                raise Gap("the keys cannot be sent")
+            offset = started.result()
         await it.log.wait(offset - 1, durable=True)
         history, epoch = self._source_at(offset)
         return [kind, offset, path, it.log.frontier, history, epoch]
@@ -279,5 +286,8 @@ class Process:
         """A cursor needs nothing more."""
         reader = self._readers.pop(number, None)
         self._pieces.pop(number, None)
+        # Else it would wait for ever, and nobody else could walk.
+        if (walk := self._walks.pop(number, None)) is not None:
+            walk.cancel()
         if reader is not None:
             reader.close()
