@@ -215,6 +215,8 @@ class Server:
             group.create_task(self._tick())
             group.create_task(self.persistence.run())
             group.create_task(self.replication.run())
+            if self.engine.changes is not None:
+                group.create_task(self.engine.changes.run())
 
     async def _sweep(self) -> None:
         while True:

@@ -312,6 +312,20 @@ class Loader:
         values = plan.key_of(key, found[1])
         return None if values is None else Load(key, plan, values)
 
+    def plan_of(self, key: bytes) -> Plan | None:
+        """The plan that a key is mapped by; None where it is no row."""
+        found = self._match(key)
+        return None if found is None else self.plans[found[0]]
+
+    def preload(self, key: bytes) -> bool:
+        """Load a key that nobody has asked for yet; False where that cannot be."""
+        if key in self.loads or key in self.home.values or len(self.loads) >= self._most:
+            return False
+        load = self._new(key) if self.breaker.allows(monotonic()) else None
+        if load is not None:
+            self._begin(load)
+        return load is not None
+
     def _is_old(self, key: bytes, writes: bool) -> bool:
         """Whether a key that is here must be loaded first; see to loading it in the background."""
         if not self.window_ms or (deadline := self.home.deadline(key)) is None:
