@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from distcache_replication.backing.errors import StoreError
+from distcache_replication.backing.errors import Away, StoreError
 from distcache_replication.backing.inbound import Changes
 from distcache_replication.primary import ONLINE
 
@@ -96,23 +96,26 @@ class Invalidation:
                 self.status = STANDBY
                 await asyncio.sleep(TICK_S)
                 continue
+            begun_s = monotonic()
             try:
                 await self._session()
-                pause_s = FIRST_PAUSE_S
             except StoreError as error:
                 self._rarely.warning(
                     type(error).__name__,
                     "Changes in the backing store cannot be read",
                     reason=error.reason,
                 )
+                if not isinstance(error, Away):
+                    # The store answers, others may well change it, and we shall not hear of it.
+                    await self._sweep_all()
             except Exception as error:
                 self.engine.counters.unexpected_errors += 1
                 logs.failure("Unexpected error: reading changes failed", error)
             finally:
-                if self.status == UP:
-                    pause_s = FIRST_PAUSE_S
                 self.status = DOWN
                 await self.feed.close()
+            if monotonic() - begun_s > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
@@ -126,9 +129,7 @@ class Invalidation:
         self._marked = -1
         if not complete:
             engine.known_changes = None
-            count = await self.sweep(range(len(self.loader.plans)))
-            self.figures.swept += 1
-            logs.notice("Changes may have been missed: mapped keys were dropped", keys=count)
+            await self._sweep_all()
         self.figures.reconnects += 1
         self.status = UP
         logs.notice("Following changes in the backing store", source=feed.source)
@@ -201,6 +202,12 @@ class Invalidation:
         plan = loader.plan_of(key)
         if plan is not None and plan.mapping.changes == "load":
             loader.preload(key)
+
+    async def _sweep_all(self) -> None:
+        """Changes may have been missed: drop all mapped keys."""
+        if count := await self.sweep(range(len(self.loader.plans))):
+            self.figures.swept += 1
+            logs.warning("Changes may have been missed: mapped keys were dropped", keys=count)
 
     async def sweep(self, numbers: Collection[int]) -> int:
         """Drop all keys of these mappings that want to hear of changes; how many."""

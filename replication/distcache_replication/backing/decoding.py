@@ -54,8 +54,10 @@ _DROP = "SELECT pg_drop_replication_slot($1)"
 _ADVANCE = "SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_flush_lsn())"
 
 
-PATIENCE = 10
+PATIENCE = 6
 """Attempts before the connection is ended that has the slot."""
+USELESS = 3
+"""Failures in a row after which a slot is made anew."""
 _TERMINATE = """
 SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
  WHERE slot_name = $1 AND active_pid IS NOT NULL
@@ -83,7 +85,10 @@ class Decoding:
         self._stream: Stream | None = None
         self._received = self._confirmed = self._told = 0
         self._asked_s = 0.0
-        self._refused = 0
+        self._in_use = 0
+        """Attempts, since the last success, that found another connection at the slot ..."""
+        self._failures = 0
+        """... and times that what the slot has could not be decoded."""
 
     async def check(self) -> None:
         ((version, level, may, standby),) = await self.store.fetch(_SERVER)
@@ -123,7 +128,9 @@ class Decoding:
         found = await self.store.fetch(_SLOT, names.slot)
         if found and not found[0][4]:
             raise Refused(f"the slot {names.slot} belongs to somebody else")
-        if found and found[0][1] in ("lost", None) and found[0][3] is None:
+        lost = found and found[0][1] in ("lost", None)
+        if found and (lost or self._failures >= USELESS) and found[0][3] is None:
+            self._failures = 0
             await self.store.fetch(_DROP, names.slot)
             found = []
         if not found:
@@ -147,14 +154,14 @@ class Decoding:
         except SlotInUse:
             await self._take_over()
             raise
-        self._refused = 0
+        self._in_use = 0
         self._received = self._confirmed = self._told = start
         self._tracker = Tracker(self.rows, names.stream)
 
     async def _take_over(self) -> None:
         """After some attempts, end the connection that has the slot: that of a dead primary."""
-        self._refused += 1
-        if self._refused >= PATIENCE:
+        self._in_use += 1
+        if self._in_use >= PATIENCE:
             await self.store.fetch(_TERMINATE, self.names.slot)
 
     async def read(self) -> Changes:
@@ -162,7 +169,12 @@ class Decoding:
         if stream is None:
             raise Away("not connected")
         while True:
-            said = await stream.read()
+            try:
+                said = await stream.read()
+            except Refused:
+                # A publication that was made anew is not there in the past: that never gets well.
+                self._failures += 1
+                raise
             if isinstance(said, streaming.Alive):
                 if said.asks:
                     stream.tell(self._received, self._confirmed)
@@ -176,6 +188,7 @@ class Decoding:
             except BadMessage as error:
                 raise Refused(f"a message of pgoutput is not understood: {error}") from None
             if changes is not None:
+                self._failures = 0
                 self._received = max(self._received, changes.position)
                 self.lag = max(said.end - changes.position, 0)
                 return changes

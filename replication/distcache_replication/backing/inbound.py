@@ -123,10 +123,16 @@ class Gathered:
                 self.mappings |= self._with_keys
                 self.keys.clear()
 
-    def named(self, number: int, values: Mapping[str, str | None]) -> None:
+    def named(self, number: int, values: Mapping[str, object]) -> None:
         """The same, from the texts of columns by their names."""
         found = [values.get(name, UNCHANGED) for name in self.rows.key_columns(number)]
-        self.row(number, [it.encode() if isinstance(it, str) else it for it in found])
+        self.row(number, [_told(value) for value in found])
+
+
+def _told(value: object) -> bytes | Unchanged | None:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return None if value is None else UNCHANGED
 
 
 class _Table:

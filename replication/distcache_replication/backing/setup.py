@@ -13,7 +13,8 @@ from distcache_replication.backing.postgres import Postgres, quoted
 _STATE = """
 SELECT current_user::text, current_database()::text, current_setting('wal_level'),
        EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
-       to_regclass('distcache.position') IS NOT NULL
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = 'distcache' AND c.relname = 'position')
 """
 _FUNCTION = """\
 CREATE SCHEMA IF NOT EXISTS distcache;
@@ -104,8 +105,8 @@ async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
         ]
     lines += [
         "",
-        f"-- The cache makes the slot {wanted.slot} itself. Drop it when the cache is not to run any"
-        " more, as it keeps WAL:",
+        f"-- The cache makes the slot {wanted.slot} itself. It keeps WAL: drop it when the cache is"
+        " not to run any more.",
         f"-- SELECT pg_drop_replication_slot({literal(wanted.slot)});",
         "",
     ]

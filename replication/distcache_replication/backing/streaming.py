@@ -36,8 +36,8 @@ IN_USE = "55006"
 """The code of the error when another connection streams the slot."""
 
 
-class SlotInUse(Refused):
-    """Another connection streams the slot."""
+class SlotInUse(Away):
+    """Another connection streams the slot, which keeps what is to be told."""
 
 
 class Data(NamedTuple):
@@ -70,7 +70,7 @@ def status(received: int, flushed: int, asks: bool) -> bytes:
 
 def content(data: bytes) -> Data | Alive:
     """What CopyData has in it; raises Refused."""
-    if data[:1] == b"w" and len(data) > _DATA.size:
+    if data[:1] == b"w" and len(data) > 1 + _DATA.size:
         _, end, _ = _DATA.unpack_from(data, 1)
         return Data(data[1 + _DATA.size :], end)
     if data[:1] == b"k" and len(data) == 1 + _ALIVE.size:

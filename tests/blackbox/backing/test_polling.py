@@ -1,0 +1,29 @@
+"""Rows of SQLite are changed by others: all that is known is that something was."""
+
+import pytest
+
+from tests.blackbox.backing.conftest import Backed
+from tests.support import eventually
+from tests.support.databases import SqliteDatabase
+
+pytestmark = [
+    pytest.mark.ours("the backing store"),
+    pytest.mark.parametrize("database", ["sqlite"], indirect=True),
+]
+
+
+def test_a_commit_of_others_drops_all_mapped_keys(database: SqliteDatabase, backed: Backed) -> None:
+    database.execute(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)",
+        "INSERT INTO users VALUES (1, 'one'), (2, 'two')",
+    )
+    server = backed('[users]\nkey = "user:{id}"\n', "--backing-invalidation", "poll")
+    with server.client(decode_responses=True) as client:
+        eventually(lambda: client.info("backing")["backing_changes_status"] == "up")
+        assert client.hget("user:1", "name") == "one"
+        assert client.hget("user:2", "name") == "two"
+        assert client.set("mine", "x")
+        database.execute("UPDATE users SET name = 'new' WHERE id = 1")
+        eventually(lambda: client.info("backing")["backing_invalidated"] == 2)
+        assert client.hget("user:1", "name") == "new"
+        assert client.get("mine") == "x"
