@@ -183,6 +183,8 @@ class Decoding:
                 self._received = said.end
                 self.lag = 0
                 return Changes((), (), said.end)
+            if not tracker.wants(said.content):
+                continue
             try:
                 changes = tracker.take(pgoutput.decode(said.content))
             except BadMessage as error:

@@ -28,6 +28,8 @@ from distcache_replication.backing.pgoutput import (
 )
 from distcache_replication.backing.plan import Plan
 
+ROWS = b"IUD"
+"""How messages about rows begin."""
 MOST = 100_000
 """Keys of one transaction that are remembered; with more, all keys of their mapping count."""
 OWN = "distcache:"
@@ -166,6 +168,16 @@ class Tracker:
         self._tables: dict[int, _Table] = {}
         self._gathered = Gathered(rows)
         self._own = False
+
+    def wants(self, data: bytes) -> bool:
+        """Whether a message can tell something new: of large transactions most cannot."""
+        if data[0] not in ROWS:
+            return True
+        relation = int.from_bytes(data[1:5], "big")
+        table = self._tables.get(relation)
+        if table is None or self._gathered.mappings.issuperset(table.places):
+            return self._positions is not None and relation == self._positions[0]
+        return True
 
     def take(self, message: Decoded) -> Changes | None:
         """What a transaction changed, once the message ends it."""

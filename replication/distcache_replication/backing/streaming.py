@@ -32,6 +32,8 @@ _ALIVE = Struct("!QqB")
 _STATUS = Struct("!cIcQQQqB")
 MOST = 1 << 30
 """A value of PostgreSQL has at most so many bytes."""
+CHUNK = 1 << 14
+"""Bytes that are taken before others have their turn."""
 IN_USE = "55006"
 """The code of the error when another connection streams the slot."""
 
@@ -96,6 +98,9 @@ class Stream:
         self._connection = connection
         self._silence_s = silence_s
         self._transport: asyncio.Transport = connection._transport
+        self._buffer = bytearray()
+        self._at = 0
+        """Where the next message begins in it."""
         self._reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(self._reader)
         self._transport.set_protocol(protocol)
@@ -112,20 +117,39 @@ class Stream:
 
     async def _take(self) -> tuple[bytes, bytes]:
         """A message of the protocol; raises what the server raises."""
-        try:
-            async with asyncio.timeout(self._silence_s):
-                kind, size = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
-                if not 4 <= size <= MOST:
-                    raise Refused("the walsender said something that is not known")
-                data = await self._reader.readexactly(size - 4)
-        except (OSError, EOFError) as error:
-            text = "nothing is heard of it" if isinstance(error, TimeoutError) else "it is gone"
-            raise Away(text) from None
+        while (found := self._cut()) is None:
+            try:
+                async with asyncio.timeout(self._silence_s):
+                    data = await self._reader.read(CHUNK)
+            except OSError as error:
+                text = "nothing is heard of it" if isinstance(error, TimeoutError) else "it is gone"
+                raise Away(text) from None
+            if not data:
+                raise Away("it is gone")
+            del self._buffer[: self._at]
+            self._at = 0
+            self._buffer += data
+            await asyncio.sleep(0)  # much may be there already, and others want their turn
+        kind, data = found
         if kind == b"E":
             raise refusal(data)
         if kind in (b"c", b"C", b"Z"):
             raise Away("it has stopped to tell of changes")
-        return kind, data
+        return found
+
+    def _cut(self) -> tuple[bytes, bytes] | None:
+        """The next message of what has arrived, if it is whole."""
+        buffer, start = self._buffer, self._at + _HEAD.size
+        if len(buffer) < start:
+            return None
+        kind, size = _HEAD.unpack_from(buffer, self._at)
+        if not 4 <= size <= MOST:
+            raise Refused("the walsender said something that is not known")
+        end = self._at + 1 + size
+        if len(buffer) < end:
+            return None
+        self._at = end
+        return kind, bytes(buffer[start:end])
 
     async def read(self) -> Data | Alive:
         """What comes next."""

@@ -172,3 +172,23 @@ def test_notifications(payload: str, keys: int, mappings: int) -> None:
     gathered = inbound.Gathered(rows())
     gather(gathered, payload)
     assert (len(gathered.keys), len(gathered.mappings)) == (keys, mappings)
+
+
+def test_what_need_not_be_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbound, "MOST", 0)
+    tracker = Tracker(rows(), "mine")
+    of_users, of_others = b"I\0\0\0\1", b"D\0\0\0\x4d"
+    tracker.take(Begin(90, 1))
+    tracker.take(FULL)
+    tracker.take(relation(POSITIONS_ID, "distcache.position", "d", "STREAM epoch"))
+    assert tracker.wants(of_users)
+    assert not tracker.wants(of_others)
+    assert tracker.wants(b"U\0\0\0\3")
+    tracker.take(Insert(USERS_ID, (b"1", b"a", b"x")))
+    assert tracker.wants(of_users)
+    tracker.take(Insert(USERS_ID, (b"1", b"a", b"x")))
+    assert not tracker.wants(of_users)  # all keys of both mappings may have changed already
+    tracker.take(Commit(90, 100))
+    tracker.take(Begin(190, 1))
+    assert tracker.wants(of_users)
+    assert tracker.wants(b"C")
