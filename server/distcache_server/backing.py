@@ -18,6 +18,7 @@ from distcache_server.config import Config
 from distcache_server.engine import Engine
 from distcache_server.invalidating import Invalidation
 from distcache_server.loading import Loader
+from distcache_server.snapshot_file import Progress
 
 
 class CannotBack(Exception):
@@ -139,6 +140,20 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
         )
     logs.notice("Reading through to the backing store", store=store.shown)
     engine.rebuild()
+
+
+async def begin(engine: Engine) -> None:
+    """Hear of changes from now on; until then, clients are told that we are loading."""
+    changes = engine.changes
+    if changes is None or engine.config.replicaof is not None:
+        return
+    engine.loading = Progress(0)
+    engine.rebuild()
+    try:
+        await changes.begin()
+    finally:
+        engine.loading = None
+        engine.rebuild()
 
 
 async def stop(engine: Engine) -> None:

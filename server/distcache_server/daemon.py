@@ -121,6 +121,7 @@ class Server:
         self.persistence.start()
         if self.engine.loading is None:
             self.replication.start()
+            await backing.begin(self.engine)
         self._work = self.loop.create_task(self._run())
         for place in (self.place, self.unix_place, self.metrics_place):
             await place.ready()

@@ -25,10 +25,12 @@ from distcache_replication.primary import ONLINE
 from distcache_server import logs
 from distcache_server.client import Client
 from distcache_server.events import GENERIC
+from distcache_server.journal import EVICTED
 from distcache_server.marks import mark
 
 if TYPE_CHECKING:
     from distcache_replication.backing.feed import Feed
+    from distcache_replication.backing.plan import Plan
 
     from distcache_server.engine import Engine
     from distcache_server.loading import Loader
@@ -38,6 +40,8 @@ MARK_S = 1.0
 """Between two marks, where there is something new ..."""
 IDLE_S = 10.0
 """... and where there is not: a new base of the log, or a snapshot, begins without a mark."""
+PATIENCE_S, HURRY_S = 10.0, 0.02
+"""How long clients wait at the start for what has changed meanwhile."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between two attempts to connect."""
 SLICE = 200
@@ -62,7 +66,7 @@ class Figures:
         self.reconnects = 0
 
 
-def never(_: bytes) -> bool:
+def never(_: bytes, __: Plan) -> bool:
     """No key is about to be written to the store."""
     return False
 
@@ -77,7 +81,7 @@ class Invalidation:
         self.mode = mode
         self.status = DOWN
         self.figures = Figures()
-        self.holds: Callable[[bytes], bool] = never
+        self.holds: Callable[[bytes, Plan], bool] = never
         """Whether a key is about to be written to the store: it is newer than what others did."""
         self._late: dict[bytes, None] = {}
         """Keys that others changed while they were held: they go once they are written."""
@@ -86,6 +90,8 @@ class Invalidation:
         """Ends of the log, and what may be confirmed once they are safe."""
         self._marked_s = -IDLE_S
         self._marked = -1
+        self._work: asyncio.Task[None] | None = None
+        """Reads what the feed tells."""
         self._rarely = logs.Rarely()
 
     async def run(self) -> None:
@@ -112,19 +118,30 @@ class Invalidation:
                 self.engine.counters.unexpected_errors += 1
                 logs.failure("Unexpected error: reading changes failed", error)
             finally:
-                self.status = DOWN
-                await self.feed.close()
+                await self._close()
             if monotonic() - begun_s > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
-    async def _session(self) -> None:
-        """From connecting to the loss of the connection."""
-        feed, engine = self.feed, self.engine
-        complete = await feed.open(engine.known_changes)
-        if engine.follows:
-            return
+    async def begin(self) -> None:
+        """At the start, before clients are served: drop what is, or may be, out of date."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                work = await self._open()
+                while self.feed.behind and not work.done():
+                    self._confirm(monotonic())
+                    await asyncio.wait([work], timeout=HURRY_S)
+        except (StoreError, TimeoutError) as error:
+            reason = error.reason if isinstance(error, StoreError) else "it takes too long"
+            logs.warning("Changes in the backing store cannot be read yet", reason=reason)
+            await self._close()
+            await self._sweep_all()
+
+    async def _open(self) -> asyncio.Task[None]:
+        """Connect, and begin to read."""
+        engine = self.engine
+        complete = await self.feed.open(engine.known_changes)
         self._pending.clear()
         self._marked = -1
         if not complete:
@@ -132,16 +149,25 @@ class Invalidation:
             await self._sweep_all()
         self.figures.reconnects += 1
         self.status = UP
-        logs.notice("Following changes in the backing store", source=feed.source)
-        work = asyncio.get_running_loop().create_task(self._read())
-        try:
-            while not work.done() and not engine.follows:
-                self._confirm(monotonic())
-                await asyncio.wait([work], timeout=TICK_S)
-        finally:
+        logs.notice("Following changes in the backing store", source=self.feed.source)
+        self._work = asyncio.get_running_loop().create_task(self._read())
+        return self._work
+
+    async def _close(self) -> None:
+        self.status = DOWN
+        work, self._work = self._work, None
+        if work is not None:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        if not work.cancelled():
+        await self.feed.close()
+
+    async def _session(self) -> None:
+        """From connecting to the loss of the connection."""
+        work = self._work or await self._open()
+        while not work.done() and not self.engine.follows:
+            self._confirm(monotonic())
+            await asyncio.wait([work], timeout=TICK_S)
+        if work.done():
             work.result()
 
     async def _read(self) -> None:
@@ -158,10 +184,10 @@ class Invalidation:
         figures = self.figures
         if changes.own:
             figures.own += 1
-            late = [key for key in changes.keys if key in self._late and not self.holds(key)]
+            late = [key for key in changes.keys if key in self._late]
             for key in late:
                 del self._late[key]
-            await self._drop_all(late)
+            await self._drop_all(late)  # or note them again, where there is a later write
             return
         if changes.keys or changes.mappings:
             figures.seen += 1
@@ -186,9 +212,10 @@ class Invalidation:
         """The row of a key was changed by others."""
         loader = self.loader
         home = loader.home
-        if self.engine.follows:
+        plan = loader.plan_of(key)
+        if plan is None or self.engine.follows:
             return
-        if self.holds(key):
+        if self.holds(key, plan):
             self._late[key] = None
             return
         loader.fence(key)
@@ -197,10 +224,9 @@ class Invalidation:
         home.remove(key)
         home.changed(key, b"invalidated", GENERIC)
         if self.engine.log is not None:
-            self.engine.log(self._client, [b"unlink", key])
+            self.engine.log(self._client, [EVICTED, key])
         self.figures.dropped += 1
-        plan = loader.plan_of(key)
-        if plan is not None and plan.mapping.changes == "load":
+        if plan.mapping.changes == "load":
             loader.preload(key)
 
     async def _sweep_all(self) -> None:

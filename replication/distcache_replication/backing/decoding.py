@@ -6,20 +6,25 @@ else has moved on, or that is further behind than is allowed cannot tell all: ``
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import monotonic
+
+import asyncpg
 
 from distcache_replication.backing import pgoutput, streaming
 from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
 from distcache_replication.backing.inbound import Changes, Rows, Tracker
 from distcache_replication.backing.pgoutput import BadMessage
-from distcache_replication.backing.postgres import Postgres, quoted
+from distcache_replication.backing.postgres import SETTINGS, Postgres, quoted, understood
 from distcache_replication.backing.streaming import SlotInUse, Stream
 
 SILENCE_S = 30.0
 """Without a word for so long, the connection is taken for dead; it is asked every second."""
-ASK_S = 1.0
+ASK_S, HURRY_S = 1.0, 0.05
+SLOW_S = 60.0
+"""For what takes its time."""
 OLDEST = 140000
 """The first version of PostgreSQL whose logical messages can be told."""
 
@@ -81,6 +86,8 @@ class Decoding:
         self.names = names
         self.source = f"decoding:{names.slot}"
         self.lag = 0
+        self._end = 0
+        """Where the WAL ended when it was opened."""
         self._tracker = Tracker(rows, names.stream)
         self._stream: Stream | None = None
         self._received = self._confirmed = self._told = 0
@@ -89,6 +96,10 @@ class Decoding:
         """Attempts, since the last success, that found another connection at the slot ..."""
         self._failures = 0
         """... and times that what the slot has could not be decoded."""
+
+    @property
+    def behind(self) -> bool:
+        return self._received < self._end
 
     async def check(self) -> None:
         ((version, level, may, standby),) = await self.store.fetch(_SERVER)
@@ -134,17 +145,32 @@ class Decoding:
             await self.store.fetch(_DROP, names.slot)
             found = []
         if not found:
-            ((created,),) = await self.store.fetch(_CREATE, names.slot)
+            created = await self._slowly(_CREATE)
+            self._end = 0
             await self._connect(pgoutput.lsn(created))
             return False
         confirmed, end = map(pgoutput.lsn, (found[0][0], found[0][2]))
         complete = confirmed <= place <= end
+        self._end = end
         start = place if complete else confirmed
         if names.max_lag and end - start > names.max_lag and found[0][3] is None:
-            ((moved,),) = await self.store.fetch(_ADVANCE, names.slot)
+            moved = await self._slowly(_ADVANCE)
             start, complete = pgoutput.lsn(moved), False
         await self._connect(start)
         return complete
+
+    async def _slowly(self, statement: str) -> str:
+        """Run what may wait for transactions of others, or read much WAL."""
+        connection = None
+        try:
+            async with asyncio.timeout(SLOW_S):
+                connection = await asyncpg.connect(self.names.address, server_settings=SETTINGS)
+                return str(await connection.fetchval(statement, self.names.slot))
+        except Exception as error:
+            raise understood(error) from None
+        finally:
+            if connection is not None:
+                connection.terminate()
 
     async def _connect(self, start: int) -> None:
         names = self.names
@@ -200,7 +226,7 @@ class Decoding:
         if stream is None:
             return
         self._confirmed = max(self._confirmed, position)
-        asks = now_s - self._asked_s >= ASK_S
+        asks = now_s - self._asked_s >= (HURRY_S if self.behind else ASK_S)
         if asks or self._confirmed > self._told:
             self._told = self._confirmed
             if asks:

@@ -40,6 +40,10 @@ class Feed(Protocol):
     lag: int
     """How far it is behind, in bytes of the store's log, as far as that is known."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether changes that were made before it was opened are still to come."""
+
     async def check(self) -> None:
         """See whether the database is prepared; raises NotSetUp."""
 

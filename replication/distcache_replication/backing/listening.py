@@ -37,6 +37,7 @@ class Listening:
         self.rows = rows
         self.source = f"notify:{wanted.slot}"
         self.lag = 0
+        self.behind = False
         self._wanted = wanted
         self._connection: Any = None
         self._payloads: deque[str] = deque(maxlen=MOST)

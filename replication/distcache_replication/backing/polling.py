@@ -21,6 +21,7 @@ class Polling:
     def __init__(self, store: Sqlite, rows: Rows) -> None:
         self.source = "poll"
         self.lag = 0
+        self.behind = False
         self._store = store
         self._all = [number for numbers in rows.tables.values() for number in numbers]
         self._version = 0

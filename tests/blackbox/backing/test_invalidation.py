@@ -103,6 +103,7 @@ class Cache:
         server = self._start(*self.words, *words)
         with server.client() as client:
             eventually(lambda: client.info("backing")["backing_changes_status"] == "up")
+            eventually(lambda: client.info("persistence")["loading"] == 0)
         return server
 
 
@@ -196,7 +197,7 @@ def test_nothing_is_missed_across_a_restart(cache: Cache, kill: bool) -> None:
     cache.users.execute("UPDATE users SET name = 'new' WHERE id = 1")
     server = cache.start(*LOG, "--dir", str(cache_folder(cache)))
     with server.client(decode_responses=True) as client:
-        eventually(lambda: client.hget("user:1", "name") == "new")
+        assert client.hget("user:1", "name") == "new"
         assert client.info("backing")["backing_swept"] == 0
         loaded = client.info("backing")["backing_loaded"]
         assert client.hget("user:2", "name") == "name 2"

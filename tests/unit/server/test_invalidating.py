@@ -19,6 +19,7 @@ class Told:
 
     source = "test"
     lag = 0
+    behind = False
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Changes] = asyncio.Queue()
@@ -113,7 +114,7 @@ async def test_what_was_dropped_can_be_loaded_at_once() -> None:
 async def test_what_the_cache_is_about_to_write_stays_until_it_is_written() -> None:
     bench = Watched()
     held = {b"row:1"}
-    bench.changes.holds = held.__contains__
+    bench.changes.holds = lambda key, _: key in held
     await bench.ask(0, "SET", "row:1", "mine")
     await bench.tell(b"row:1")
     assert await bench.ask(0, "GET", "row:1") == b"$4\r\nmine\r\n"
