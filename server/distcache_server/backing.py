@@ -19,6 +19,7 @@ from distcache_server.engine import Engine
 from distcache_server.invalidating import Invalidation
 from distcache_server.loading import Loader
 from distcache_server.snapshot_file import Progress
+from distcache_server.warming import Warming
 
 
 class CannotBack(Exception):
@@ -129,6 +130,8 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
     engine.reader = Loader(engine, store, plans, call_soon)
     if feed is not None:
         engine.changes = Invalidation(engine, engine.reader, feed, config.backing_invalidation)
+    if config.backing_warm:
+        engine.reader.warming = Warming(engine, engine.reader)
     for plan in plans:
         logs.notice(
             "Mapped",
@@ -160,5 +163,7 @@ async def stop(engine: Engine) -> None:
     """Let go of the store."""
     reader = engine.reader
     if reader is not None:
+        if reader.warming is not None:
+            reader.warming.save()
         await reader.stop()
         await reader.store.close()

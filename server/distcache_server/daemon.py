@@ -218,6 +218,8 @@ class Server:
             group.create_task(self.replication.run())
             if self.engine.changes is not None:
                 group.create_task(self.engine.changes.run())
+            if self.engine.reader is not None and self.engine.reader.warming is not None:
+                group.create_task(self.engine.reader.warming.run())
 
     async def _sweep(self) -> None:
         while True:

@@ -360,6 +360,10 @@ def _backing(reader: Loader) -> Iterator[Metric]:
         ("shed", "Keys that were not asked for.", figures.shed),
     ):
         yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
+    if reader.warming is not None:
+        yield CounterMetricFamily(
+            "distcache_backing_warmed", "Keys that were loaded ahead.", reader.warming.warmed
+        )
 
 
 def _changes(changes: Invalidation) -> Iterator[Metric]:

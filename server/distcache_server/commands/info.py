@@ -465,6 +465,9 @@ def _backing(reader: Loader) -> Lines:
     yield "backing_stale", figures.stale
     yield "backing_shed", figures.shed
     yield "backing_absent_known", len(reader.absent)
+    if reader.warming is not None:
+        yield "backing_warm_keys", min(len(reader.warming.hot.counts), reader.warming.hot.most)
+        yield "backing_warmed", reader.warming.warmed
 
 
 def _changes(changes: Invalidation | None) -> Lines:

@@ -433,6 +433,14 @@ class Backing(Section):
     backing_publication = String(
         "distcache", "The publication with the mapped tables.", runtime=False
     )
+    backing_warm = Integer(
+        0,
+        0,
+        100_000,
+        "How many of the keys that are read most are kept in `dir`, to be loaded first after a"
+        " start; 0: none.",
+        runtime=False,
+    )
     backing_slot_max_lag = Memory(
         1 << 30,
         0,

@@ -1,5 +1,7 @@
 """Rows of SQLite are changed by others: all that is known is that something was."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.blackbox.backing.conftest import Backed
@@ -27,3 +29,25 @@ def test_a_commit_of_others_drops_all_mapped_keys(database: SqliteDatabase, back
         eventually(lambda: client.info("backing")["backing_invalidated"] == 2)
         assert client.hget("user:1", "name") == "new"
         assert client.get("mine") == "x"
+
+
+def test_what_is_read_most_is_loaded_ahead(
+    database: SqliteDatabase, backed: Backed, tmp_path: Path
+) -> None:
+    database.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)")
+    database.fill("users", [(number, f"name {number}") for number in range(100)])
+    words = ("--backing-warm", "10", "--dir", str(tmp_path))
+    server = backed('[users]\nkey = "user:{id}"\n', *words)
+    with server.client() as client:
+
+        def was_seen() -> bool:
+            client.hgetall("user:7")
+            return bool(client.info("backing")["backing_warm_keys"])
+
+        eventually(was_seen)
+    server.stop()
+    server = backed('[users]\nkey = "user:{id}"\n', *words)
+    with server.client() as client:
+        eventually(lambda: client.info("backing")["backing_warmed"] == 1)
+        assert client.keys() == [b"user:7"]
+    assert "Loaded keys ahead" in server.log()
