@@ -166,6 +166,7 @@ class Invalidation:
         work = self._work or await self._open()
         while not work.done() and not self.engine.follows:
             self._confirm(monotonic())
+            await self.drop_late()
             await asyncio.wait([work], timeout=TICK_S)
         if work.done():
             work.result()
@@ -184,10 +185,6 @@ class Invalidation:
         figures = self.figures
         if changes.own:
             figures.own += 1
-            late = [key for key in changes.keys if key in self._late]
-            for key in late:
-                del self._late[key]
-            await self._drop_all(late)  # or note them again, where there is a later write
             return
         if changes.keys or changes.mappings:
             figures.seen += 1
@@ -234,6 +231,12 @@ class Invalidation:
         if count := await self.sweep(range(len(self.loader.plans))):
             self.figures.swept += 1
             logs.warning("Changes may have been missed: mapped keys were dropped", keys=count)
+
+    async def drop_late(self) -> None:
+        """Drop what was held when it was changed, and is not any more."""
+        if self._late:
+            late, self._late = self._late, {}
+            await self._drop_all(late)
 
     async def sweep(self, numbers: Collection[int]) -> int:
         """Drop all keys of these mappings that want to hear of changes; how many."""

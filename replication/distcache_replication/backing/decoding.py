@@ -15,7 +15,7 @@ import asyncpg
 from distcache_replication.backing import pgoutput, streaming
 from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
-from distcache_replication.backing.inbound import Changes, Rows, Tracker
+from distcache_replication.backing.inbound import POSITIONS, Changes, Rows, Tracker
 from distcache_replication.backing.pgoutput import BadMessage
 from distcache_replication.backing.postgres import SETTINGS, Postgres, quoted, understood
 from distcache_replication.backing.streaming import SlotInUse, Stream
@@ -118,9 +118,11 @@ class Decoding:
         if not found[0][0]:
             raise NotSetUp(f"the publication {name} has to publish all kinds of changes")
         published = {tuple(row) for row in await self.store.fetch(_PUBLISHED, name)}
-        for table in self.rows.tables:
+        writes = any(plan.mapping.direction != "read" for plan in self.rows.plans)
+        for table in (*self.rows.tables, *((POSITIONS,) if writes else ())):
             if table not in published:
                 raise NotSetUp(f"table {'.'.join(table)} is not in the publication {name}")
+        for table in self.rows.tables:
             known = await identity(self.store, table)
             if known is None or known[0] == "f":
                 continue

@@ -10,8 +10,10 @@ from distcache_replication.backing.feed import Known
 from distcache_replication.backing.inbound import Changes
 from distcache_server.invalidating import Invalidation
 from distcache_server.marks import mark, marked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.unit.server.test_read_through import Bench
+from tests.unit.server.test_read_through import Bench, encode_bulk
 
 
 class Told:
@@ -118,12 +120,13 @@ async def test_what_the_cache_is_about_to_write_stays_until_it_is_written() -> N
     await bench.ask(0, "SET", "row:1", "mine")
     await bench.tell(b"row:1")
     assert await bench.ask(0, "GET", "row:1") == b"$4\r\nmine\r\n"
-    await bench.tell(b"row:1", own=True)  # an older write; the last is still to come
-    assert await bench.ask(0, "GET", "row:1") == b"$4\r\nmine\r\n"
-    held.clear()
-    # Columns that are not ours may have been changed before: the row says what it is now.
-    await bench.tell(b"row:1", b"row:2", own=True)
-    assert await bench.ask(0, "GET", "row:1") == b"$3\r\none\r\n"
+    with bench.running():
+        await bench.settle()
+        assert bench.engine.databases[0].peek(b"row:1") == b"mine"
+        held.clear()
+        # Whether our write came before the change or after it: the row says what it is now.
+        await bench.changes.drop_late()
+        assert await bench.ask(0, "GET", "row:1") == b"$3\r\none\r\n"
 
 
 async def test_our_own_writes_drop_nothing() -> None:
@@ -191,3 +194,51 @@ def test_marks() -> None:
     for other in (b"", b"hello", b"distcache changes", b"distcache changes a b 1"):
         assert marked([b"PING", other]) is None
     assert marked([b"PING"]) is None
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["get", "get", "multi", "change", "change", "delete", "tell", "answer"]),
+        st.integers(0, 2),
+    ),
+    max_size=40,
+)
+
+
+async def _play(steps: list[tuple[str, int]], options: str) -> None:
+    """Clients only read; others change rows, which the feed tells some time later."""
+    bench = Watched(options)
+    untold: list[bytes] = []
+    for number, (what, at) in enumerate(steps):
+        name = f"row:{at}"
+        if what == "get":
+            bench.send(at, "GET", name)
+        elif what == "multi":
+            for words in (("MULTI",), ("GET", name), ("EXEC",)):
+                bench.send(at, *words)
+        elif what == "answer":
+            bench.store.answer(at)
+        elif what == "tell":
+            told, untold = untold, []
+            await bench.tell(*told)
+        else:
+            bench.store.rows.pop(str(at), None)
+            if what == "change":
+                bench.store.rows[str(at)] = b"value %d" % number
+            untold.append(name.encode())
+        await bench.settle()
+    await bench.tell(*untold)
+    await bench.finish()
+    for client in bench.clients:
+        client.take()
+    for at in range(3):
+        row = bench.store.rows.get(str(at), b"")
+        assert await bench.ask(0, "GET", f"row:{at}") == encode_bulk(row)
+
+
+@settings(deadline=None)
+@given(STEPS, st.sampled_from(["", 'absent = "1h"', 'changes = "load"']))
+def test_nothing_is_out_of_date_once_it_was_told(
+    steps: list[tuple[str, int]], options: str
+) -> None:
+    asyncio.run(_play(steps, options))
