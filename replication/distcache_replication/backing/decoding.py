@@ -25,6 +25,10 @@ SILENCE_S = 30.0
 ASK_S, HURRY_S = 1.0, 0.05
 SLOW_S = 60.0
 """For what takes its time."""
+PATIENCE = 6
+"""Attempts before the connection is ended that has the slot."""
+USELESS = 3
+"""Failures in a row after which a slot is made anew."""
 OLDEST = 140000
 """The first version of PostgreSQL whose logical messages can be told."""
 
@@ -57,12 +61,6 @@ SELECT confirmed_flush_lsn::text, wal_status, pg_current_wal_flush_lsn()::text, 
 _CREATE = "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')"
 _DROP = "SELECT pg_drop_replication_slot($1)"
 _ADVANCE = "SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_flush_lsn())"
-
-
-PATIENCE = 6
-"""Attempts before the connection is ended that has the slot."""
-USELESS = 3
-"""Failures in a row after which a slot is made anew."""
 _TERMINATE = """
 SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
  WHERE slot_name = $1 AND active_pid IS NOT NULL
@@ -216,6 +214,7 @@ class Decoding:
             try:
                 changes = tracker.take(pgoutput.decode(said.content))
             except BadMessage as error:
+                self._failures += 1
                 raise Refused(f"a message of pgoutput is not understood: {error}") from None
             if changes is not None:
                 self._failures = 0

@@ -49,9 +49,6 @@ class Changes(NamedTuple):
     """The cache wrote it itself."""
 
 
-NOTHING = Changes((), ())
-
-
 class Rows:
     """Which keys a row is, by the tables of all mappings that want to hear of changes."""
 

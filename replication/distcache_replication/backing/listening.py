@@ -21,6 +21,8 @@ ASK_S = 1.0
 """Without a word for so long, the connection is asked whether it still lives."""
 MOST = 100_000
 """Notifications that wait to be read; with more, all mapped keys count as changed."""
+SLICE = 200
+"""Notifications that are taken together."""
 TRIGGER, TRUNCATED = "distcache_changed", "distcache_truncated"
 
 _TRIGGERS = """
@@ -89,7 +91,7 @@ class Listening:
         if self._overflowed:
             self._overflowed = False
             gathered.whole(range(len(self.rows.plans)))
-        while self._payloads:
+        for _ in range(min(len(self._payloads), SLICE)):
             gather(gathered, self._payloads.popleft())
         return Changes(gathered.keys, gathered.mappings)
 
