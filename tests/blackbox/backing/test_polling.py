@@ -1,5 +1,6 @@
 """Rows of SQLite are changed by others: all that is known is that something was."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.blackbox.backing.conftest import Backed
 from tests.support import eventually
 from tests.support.databases import SqliteDatabase
+from tests.support.servers import OURS
 
 pytestmark = [
     pytest.mark.ours("the backing store"),
@@ -51,3 +53,12 @@ def test_what_is_read_most_is_loaded_ahead(
         eventually(lambda: client.info("backing")["backing_warmed"] == 1)
         assert client.keys() == [b"user:7"]
     assert "Loaded keys ahead" in server.log()
+
+
+def test_there_is_nothing_to_set_up(database: SqliteDatabase) -> None:
+    for words, reason in (((), "set backing-store"), (("--backing-store", database.address), "no")):
+        command = [*OURS, *words, "--backing-setup-sql"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert reason in done.stderr
+        assert not done.stdout
