@@ -7,6 +7,8 @@
 # links FOLDER/redis-server and FOLDER/redis-sentinel give those names back. Of the other package only
 # its redis.conf is taken.
 # fuse3 mounts the file system on which tests cut the power.  Kafka's jars go to .cache/kafka.
+# Tests start PostgreSQL in folders of their own: its package is told, before it is there, to create no
+# cluster, so that nothing of it runs afterwards.
 set -euo pipefail
 
 folder=$1
@@ -31,17 +33,38 @@ link_server() {
     fi
 }
 
+root=()
+[[ $(id -u) == 0 ]] || root=(sudo -n)
+updated=
+
+may_install() {
+    command -v apt-get >/dev/null && "${root[@]}" true 2>/dev/null
+}
+
 apt_install() {
-    local root=()
-    command -v apt-get >/dev/null || return 1
-    if [[ $(id -u) != 0 ]]; then
-        sudo -n true 2>/dev/null || return 1
-        root=(sudo -n)
-    fi
+    may_install || return 1
     echo "installing $*"
-    "${root[@]}" apt-get "${quick[@]}" update -qq &&
-        "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get "${quick[@]}" install -qq -y --no-install-recommends "$@" >/dev/null
+    if [[ -z $updated ]]; then
+        "${root[@]}" apt-get "${quick[@]}" update -qq || return 1
+        updated=yes
+    fi
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 \
+        apt-get "${quick[@]}" install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+have_postgres() {
+    have initdb || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null
+}
+
+install_postgres() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    may_install || return 1
+    if ! dpkg-query -W -f '${Status}' postgresql-common 2>/dev/null | grep -q " installed" &&
+        [[ ! -e $settings ]]; then
+        "${root[@]}" mkdir -p "${settings%/*}"
+        echo "create_main_cluster = false" | "${root[@]}" tee "$settings" >/dev/null
+    fi
+    apt_install postgresql
 }
 
 fetch_configuration() {
@@ -77,6 +100,8 @@ if command -v java >/dev/null && [[ ! -e .cache/kafka/complete ]]; then
     "$folder/python" tests/kafka/fetch.py .cache/kafka || true
 fi
 
+have_postgres || install_postgres || true
+
 have redis-server ||
     echo "missing: redis-server; tests with a real Redis or Sentinel will be skipped" >&2
 [[ -e /dev/fuse ]] && have fusermount3 ||
@@ -85,3 +110,5 @@ have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
 command -v java >/dev/null && [[ -e .cache/kafka/complete ]] ||
     echo "missing: java or Kafka's jars from Maven Central; tests with Kafka will be skipped" >&2
+have_postgres ||
+    echo "missing: initdb (package postgresql); tests of the backing store will be skipped" >&2

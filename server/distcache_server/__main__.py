@@ -21,6 +21,7 @@ Usage: distcache-server [FILE] [--DIRECTIVE VALUE ...] [-]
   -v, --version         print the version
   -h, --help            print this
   --test-config         first or last: say whether the configuration is valid, and stop
+  --backing-setup-sql   first or last: print the SQL that backing-invalidation needs, and stop
 
 Examples:
   distcache-server
@@ -42,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(USAGE, end="")
             return 0
     only_test, words = taken_off(words, "--test-config")
+    only_sql, words = taken_off(words, "--backing-setup-sql")
     try:
         config = configured(words)
     except ConfigError as error:
         print(f"\n*** FATAL CONFIG FILE ERROR (distcache {VERSION}) ***\n{error}", file=sys.stderr)
         return 1
+    if only_sql:
+        return print_setup(config)
     if only_test:
         if config.backing_store:
             from distcache_server import backing
@@ -59,6 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("The configuration is valid.")
         return 0
     return start(config)
+
+
+def print_setup(config: Config) -> int:
+    """Print the SQL that the backing store needs; the exit status."""
+    from distcache_server import backing
+
+    try:
+        print(backing.setup(config), end="")
+    except backing.CannotBack as error:
+        print(f"The backing store cannot be used: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _platform() -> str:

@@ -7,13 +7,19 @@ from collections.abc import Callable
 
 from distcache_replication.backing import mapping
 from distcache_replication.backing.errors import BadMap, StoreError
+from distcache_replication.backing.feed import Feed, NotSetUp, Wanted
+from distcache_replication.backing.feeds import open_feed, setup_sql
+from distcache_replication.backing.inbound import Rows
 from distcache_replication.backing.plan import Plan
 from distcache_replication.backing.store import BadAddress, Store, bind_all, open_store
 
 from distcache_server import logs
 from distcache_server.config import Config
 from distcache_server.engine import Engine
+from distcache_server.invalidating import Invalidation
 from distcache_server.loading import Loader
+from distcache_server.snapshot_file import Progress
+from distcache_server.warming import Warming
 
 
 class CannotBack(Exception):
@@ -57,9 +63,56 @@ def _mappings(config: Config) -> list[mapping.Mapping]:
         raise CannotBack(f"backing-map {path}: {error}") from None
 
 
+def _wanted(config: Config) -> Wanted:
+    """How the configuration wants to hear of changes."""
+    return Wanted(
+        config.backing_invalidation,
+        config.backing_slot,
+        config.backing_publication,
+        config.backing_slot,
+        config.backing_slot_max_lag,
+        config.backing_store,
+        config.backing_timeout / 1000,
+    )
+
+
+async def _feed(config: Config, store: Store, plans: list[Plan]) -> Feed | None:
+    """What tells of changes by others; raises CannotBack where it is not set up."""
+    if config.backing_invalidation == "no":
+        return None
+    try:
+        feed = open_feed(store, Rows(plans), _wanted(config))
+        await feed.check()
+        return feed
+    except (NotSetUp, StoreError) as error:
+        await store.close()
+        reason = error.reason if isinstance(error, StoreError) else str(error)
+        hint = "distcache-server --backing-setup-sql prints what is to be run there"
+        raise CannotBack(f"backing-invalidation, {store.shown}: {reason}: {hint}") from None
+
+
 async def _test(config: Config) -> None:
-    store, _ = await opened(config)
+    store, plans = await opened(config)
+    await _feed(config, store, plans)
     await store.close()
+
+
+async def _setup(config: Config) -> str:
+    store, plans = await opened(config)
+    try:
+        return await setup_sql(store, Rows(plans), _wanted(config))
+    except (NotSetUp, StoreError) as error:
+        reason = error.reason if isinstance(error, StoreError) else str(error)
+        raise CannotBack(f"{store.shown}: {reason}") from None
+    finally:
+        await store.close()
+
+
+def setup(config: Config) -> str:
+    """The SQL that prepares the store for `backing-invalidation`; raises CannotBack."""
+    if not config.backing_store:
+        raise CannotBack("there is none: set backing-store")
+    return asyncio.run(_setup(config))
 
 
 def test(config: Config) -> None:
@@ -71,8 +124,14 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
     """Read through the store that is configured, if there is one; raises CannotBack."""
     if not engine.config.backing_store:
         return
-    store, plans = await opened(engine.config)
+    config = engine.config
+    store, plans = await opened(config)
+    feed = await _feed(config, store, plans)
     engine.reader = Loader(engine, store, plans, call_soon)
+    if feed is not None:
+        engine.changes = Invalidation(engine, engine.reader, feed, config.backing_invalidation)
+    if config.backing_warm:
+        engine.reader.warming = Warming(engine, engine.reader)
     for plan in plans:
         logs.notice(
             "Mapped",
@@ -86,9 +145,25 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
     engine.rebuild()
 
 
+async def begin(engine: Engine) -> None:
+    """Hear of changes from now on; until then, clients are told that we are loading."""
+    changes = engine.changes
+    if changes is None or engine.config.replicaof is not None:
+        return
+    engine.loading = Progress(0)
+    engine.rebuild()
+    try:
+        await changes.begin()
+    finally:
+        engine.loading = None
+        engine.rebuild()
+
+
 async def stop(engine: Engine) -> None:
     """Let go of the store."""
     reader = engine.reader
     if reader is not None:
+        if reader.warming is not None:
+            reader.warming.save()
         await reader.stop()
         await reader.store.close()

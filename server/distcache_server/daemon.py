@@ -125,6 +125,7 @@ class Server:
         self.persistence.start()
         if self.engine.loading is None:
             self.replication.start()
+            await backing.begin(self.engine)
         self._work = self.loop.create_task(self._run())
         for place in (self.place, self.unix_place, self.metrics_place):
             await place.ready()
@@ -219,6 +220,10 @@ class Server:
             group.create_task(self._tick())
             group.create_task(self.persistence.run())
             group.create_task(self.replication.run())
+            if self.engine.changes is not None:
+                group.create_task(self.engine.changes.run())
+            if self.engine.reader is not None and self.engine.reader.warming is not None:
+                group.create_task(self.engine.reader.warming.run())
             group.create_task(self.publishing.run())
 
     async def _sweep(self) -> None:

@@ -26,11 +26,14 @@ from distcache_server.types.limits import Limits
 from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 
 if TYPE_CHECKING:
+    from distcache_replication.backing.feed import Known
+
     from distcache_server.changefeed.publishing import Publishing
     from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
+    from distcache_server.invalidating import Invalidation
     from distcache_server.loading import Loader
     from distcache_server.lookup import Table
     from distcache_server.persistence import Persistence
@@ -130,6 +133,10 @@ class Engine:
         """... or this one, where it is enough that replicas were sent the log."""
         self.reader: Loader | None = None
         """Loads rows of the backing store that commands ask for; None without one."""
+        self.changes: Invalidation | None = None
+        """Drops keys whose rows others change in the backing store; None where nobody tells."""
+        self.known_changes: Known | None = None
+        """Up to where in the store our keys have all changes of others."""
         self.feed: Changefeed | None = None
         self.publishing: Publishing | None = None
         """The stream of all changes; None for an engine without a server around it."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
+    from distcache_server.warming import Warming
 
 BATCH = 1000
 """Keys that are loaded by one statement, at most."""
@@ -146,6 +147,8 @@ class Loader:
         """Keys without a row, and until when that is taken for granted."""
         self.breaker = Breaker()
         self.figures = Figures()
+        self.warming: Warming | None = None
+        """Looks at what is read, to load it ahead after the next start."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._again: LoadWait | None = None
         """The wait of the command that now runs again."""
@@ -162,9 +165,9 @@ class Loader:
         self._touched[command.name] = touched
         if writes:
             return self._writing(command, touched, handler)
-        if touched.place:
-            return self._reading_one(touched.place, handler)
-        return self._reading(touched, handler)
+        place, reading = touched.place, self._reading
+        run = self._reading_one(place, handler) if place else reading(touched, handler)
+        return run if self.warming is None else self.warming.around(touched, run)
 
     def _reading_one(self, place: int, handler: Handler) -> Handler:
         engine, home, near = self.engine, self.home, self._near
@@ -236,6 +239,7 @@ class Loader:
             return original
         home, match, near = self.home, self._match, self._near
         writes = bool(command.bits & WRITES)
+        warming = None if writes else self.warming
 
         def run(client: Client, columns: Columns) -> list[Any] | None:
             if client.keyspace is home:
@@ -249,6 +253,8 @@ class Loader:
                                 return None
                         elif dated and near(key):
                             return None
+                if warming is not None:
+                    warming.note_run(touched, columns)
             return original(client, columns)
 
         return run
@@ -311,6 +317,20 @@ class Loader:
         plan = self.plans[found[0]]
         values = plan.key_of(key, found[1])
         return None if values is None else Load(key, plan, values)
+
+    def plan_of(self, key: bytes) -> Plan | None:
+        """The plan that a key is mapped by; None where it is no row."""
+        found = self._match(key)
+        return None if found is None else self.plans[found[0]]
+
+    def preload(self, key: bytes) -> bool:
+        """Load a key that nobody has asked for yet; False where that cannot be."""
+        if key in self.loads or key in self.home.values or len(self.loads) >= self._most:
+            return False
+        load = self._new(key) if self.breaker.allows(monotonic()) else None
+        if load is not None:
+            self._begin(load)
+        return load is not None
 
     def _is_old(self, key: bytes, writes: bool) -> bool:
         """Whether a key that is here must be loaded first; see to loading it in the background."""

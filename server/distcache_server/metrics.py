@@ -25,6 +25,7 @@ from distcache_server.groups import Group, Survey
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
+    from distcache_server.invalidating import Invalidation
     from distcache_server.loading import Loader
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -189,6 +190,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
         yield CounterMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
     if engine.reader is not None:
         yield from _backing(engine.reader)
+    if engine.changes is not None:
+        yield from _changes(engine.changes)
     totals = engine.totals()
     for name, text, total in (
         ("commands_processed", "Commands that were run.", totals.commands),
@@ -355,6 +358,29 @@ def _backing(reader: Loader) -> Iterator[Metric]:
         ("refreshed", "Loads ahead of the end of a key's time.", figures.refreshed),
         ("stale", "Reads that were answered with a value past its time.", figures.stale),
         ("shed", "Keys that were not asked for.", figures.shed),
+    ):
+        yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
+    if reader.warming is not None:
+        yield CounterMetricFamily(
+            "distcache_backing_warmed", "Keys that were loaded ahead.", reader.warming.warmed
+        )
+
+
+def _changes(changes: Invalidation) -> Iterator[Metric]:
+    """Changes that others make in the backing store."""
+    figures = changes.figures
+    up = int(changes.status == "up")
+    for name, text, value in (
+        ("up", "1: changes by others in the backing store are followed.", up),
+        ("lag_bytes", "Bytes of the store's log that are still to be read.", changes.feed.lag),
+    ):
+        yield GaugeMetricFamily(f"distcache_backing_changes_{name}", text, value)
+    for name, text, count in (
+        ("changes_seen", "Changes by others that were told.", figures.seen),
+        ("changes_own", "Changes that the cache had written itself.", figures.own),
+        ("changes_connections", "Connections for changes that were made.", figures.reconnects),
+        ("invalidated", "Keys that went since others changed their rows.", figures.dropped),
+        ("swept", "Times that all mapped keys went.", figures.swept),
     ):
         yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
 

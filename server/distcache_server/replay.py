@@ -13,6 +13,7 @@ from distcache_server import logs
 from distcache_server.arguments import Args
 from distcache_server.client import Client
 from distcache_server.errors import CommandError
+from distcache_server.marks import marked
 from distcache_server.registry import Handler, TableKey, every_command
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ class CannotApply(Exception):
         super().__init__(reason)
         self.words = words
         self.reason = reason
+
+
+def _note_mark(client: Client, words: Args) -> None:
+    """A PING may be a mark of what is known of the store."""
+    known = marked(words)
+    if known is not None:
+        client.engine.known_changes = known
 
 
 class Replay:
@@ -42,6 +50,7 @@ class Replay:
             for name in command.keys_in_table:
                 if not command.subcommands:
                     self._arity[name] = command.handler, command.least, command.most
+        self._arity[b"PING"] = _note_mark, 1, 2
 
     @property
     def in_transaction(self) -> bool:

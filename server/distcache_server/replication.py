@@ -168,6 +168,7 @@ class Replication:
         self.replicas.disconnect()
         for mine, theirs in zip(engine.databases, fresh, strict=True):
             mine.adopt(theirs)
+        engine.known_changes = None  # until the log behind the snapshot tells
         engine.evictor.recount()
         engine.freeze()
         persistence.history.reset(resync.history.decode())

@@ -13,6 +13,7 @@
     stale = "1h"                 # it is kept this much longer, and served while it is loaded anew
     absent = "5s"                # how long to remember that there is no row
     away = "error"               # without the store: error, miss or stale
+    changes = "drop"             # a row that others change: drop, load or ignore
 
 This module knows what a map may say; whether the database agrees is found out by ``binding``.
 """
@@ -31,6 +32,7 @@ from distcache_replication.backing.pattern import Pattern, parse
 FORMS = ("hash", "json", "column", "any")
 DIRECTIONS = ("read",)
 POLICIES = ("error", "miss", "stale")
+CHANGES = ("drop", "load", "ignore")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)?")
 _UNITS = {None: 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 100 * 365 * 86_400_000
@@ -56,6 +58,7 @@ class Mapping:
     stale_ms: int = 0
     absent_ms: int = 0
     away: str = "error"
+    changes: str = "drop"
 
     @property
     def refresh_ms(self) -> int:
@@ -116,6 +119,7 @@ def _mapping(name: str, entry: Entries[str, Any]) -> Mapping:
         _duration(name, entry, "stale", 0),
         _duration(name, entry, "absent", 0),
         _one_of(name, entry, "away", POLICIES, "error"),
+        _one_of(name, entry, "changes", CHANGES, "drop"),
     )
     if not mapping.ttl_ms and (mapping.refresh or mapping.stale_ms):
         raise BadMap(name, "refresh and stale count from the end of ttl: set ttl")

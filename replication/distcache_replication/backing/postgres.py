@@ -171,6 +171,10 @@ class Postgres:
         except Exception as error:
             raise _understood(error) from None
 
+    async def fetch(self, statement: str, *values: Any) -> list[Any]:
+        """The rows of a statement of others."""
+        return await self._fetch(statement, *values)
+
     async def describe(self, name: tuple[str, ...]) -> Table | None:
         rows = await self._fetch(_COLUMNS, quoted(name))
         if not rows:
@@ -231,3 +235,7 @@ def _understood(error: Exception) -> StoreError:
     if isinstance(error, asyncpg.PostgresError):
         return Refused(str(error))
     raise error
+
+
+understood = _understood
+"""For others who talk to PostgreSQL."""

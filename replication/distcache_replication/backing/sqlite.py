@@ -163,6 +163,10 @@ class Sqlite:
         )
         await self._run(lambda: self._fetch(statement))
 
+    async def data_version(self) -> int:
+        """Another number after every commit of another connection."""
+        return await self._run(lambda: int(self._fetch("PRAGMA data_version")[0][0]))
+
     async def load(self, plan: Plan, keys: Sequence[tuple[str | bytes, ...]]) -> list[Row | None]:
         return await self._run(lambda: self._load(plan, keys))
 

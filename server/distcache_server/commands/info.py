@@ -12,6 +12,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from distcache_replication.primary import ONLINE, SHOWN
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.engine import Engine
+    from distcache_server.invalidating import Invalidation
     from distcache_server.keyspace import Keyspace
     from distcache_server.link import Link
     from distcache_server.loading import Loader
@@ -445,7 +447,9 @@ def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
 
 def backing(engine: Engine) -> Lines | None:
     """The backing store: what was loaded, and what could not be."""
-    return None if engine.reader is None else _backing(engine.reader)
+    if engine.reader is None:
+        return None
+    return chain(_backing(engine.reader), _changes(engine.changes))
 
 
 def _backing(reader: Loader) -> Lines:
@@ -463,6 +467,23 @@ def _backing(reader: Loader) -> Lines:
     yield "backing_stale", figures.stale
     yield "backing_shed", figures.shed
     yield "backing_absent_known", len(reader.absent)
+    if reader.warming is not None:
+        yield "backing_warm_keys", min(len(reader.warming.hot.counts), reader.warming.hot.most)
+        yield "backing_warmed", reader.warming.warmed
+
+
+def _changes(changes: Invalidation | None) -> Lines:
+    yield "backing_invalidation", "no" if changes is None else changes.mode
+    if changes is None:
+        return
+    figures = changes.figures
+    yield "backing_changes_status", changes.status
+    yield "backing_changes_seen", figures.seen
+    yield "backing_changes_own", figures.own
+    yield "backing_changes_lag_bytes", changes.feed.lag
+    yield "backing_changes_connections", figures.reconnects
+    yield "backing_invalidated", figures.dropped
+    yield "backing_swept", figures.swept
 
 
 def changefeed(engine: Engine) -> Lines | None:

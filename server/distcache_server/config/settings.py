@@ -422,6 +422,35 @@ class Backing(Section):
         "Keys that may be waiting to be loaded; what is missed beyond them fails.",
         runtime=False,
     )
+    backing_invalidation = Enum(
+        "no",
+        ("no", "decoding", "notify", "poll"),
+        "How to hear of rows that others change: logical decoding, triggers with NOTIFY, or, with"
+        " SQLite, looking whether anything was changed.",
+        runtime=False,
+    )
+    backing_slot = String(
+        "distcache", "The replication slot, or the channel of NOTIFY.", runtime=False
+    )
+    backing_publication = String(
+        "distcache", "The publication with the mapped tables.", runtime=False
+    )
+    backing_warm = Integer(
+        0,
+        0,
+        100_000,
+        "How many of the keys that are read most are kept in `dir`, to be loaded first after a"
+        " start; 0: none.",
+        runtime=False,
+    )
+    backing_slot_max_lag = Memory(
+        1 << 30,
+        0,
+        LONG_MAX,
+        "Bytes of WAL that are still read after a pause; with more, all mapped keys are dropped"
+        " instead. 0: any number.",
+        runtime=False,
+    )
 
 
 class Limits(Section):
