@@ -214,10 +214,20 @@ _END = b"+%b\r\n" % _TOKEN
 
 def encoded_length(batch: list[Args]) -> int:
     """The bytes that these commands took on the wire."""
-    return sum(
-        len(b"*%d\r\n" % len(words)) + sum(len(b"$%d\r\n\r\n" % len(w)) + len(w) for w in words)
-        for words in batch
-    )
+    return sum(map(command_length, batch))
+
+
+def command_length(words: Args) -> int:
+    """The bytes of one command."""
+    length = len(str(len(words))) + 3
+    for word in words:
+        size = len(word)
+        length += _WORD_LENGTHS[size] if size < LONG else len(str(size)) + size + 5
+    return length
+
+
+LONG = 1024
+_WORD_LENGTHS = [len(b"$%d\r\n\r\n" % size) + size for size in range(LONG)]
 
 
 def parse_single(data: bytes) -> Args | None:

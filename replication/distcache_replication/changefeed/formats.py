@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from math import isinf
 from typing import Any, NamedTuple
 
@@ -67,6 +69,9 @@ def _same(data: bytes) -> Any:
 
 Word = Callable[[bytes], Any]
 """How a format has bytes."""
+Header = tuple[str, bytes]
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def document(event: Event, published_ms: int, style: Style = PLAIN) -> dict[str, Any]:
@@ -148,30 +153,79 @@ def _score(score: float, format_: str) -> Any:
 
 def encode(event: Event, published_ms: int, style: Style = PLAIN) -> bytes:
     """An event in the format that is configured."""
-    members = document(event, published_ms, style)
     if style.format == MSGPACK:
-        packed: bytes = msgpack.packb(members)
+        packed: bytes = msgpack.packb(document(event, published_ms, style))
         return packed
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+    return _usual(event, published_ms) or _json(document(event, published_ms, style)).encode()
 
 
-def headers(event: Event, style: Style = PLAIN) -> list[tuple[str, bytes]]:
+def _usual(event: Event, published_ms: int) -> bytes | None:
+    """What most events are in JSON, in a fifth of the time; None where ``document`` is needed."""
+    key, after, command = event.key, event.after, event.command
+    if key is None or command is None or event.before is not None or event.transaction is not None:
+        return None
+    more = ""
+    given: Any = None
+    try:
+        name = quoted(key.decode())
+        if after is None:
+            kind = value = "null"
+        else:
+            given = after.value
+            if type(given) is bytes:
+                kind, value = '"string"', quoted(given.decode())
+            elif isinstance(given, Omitted) or after.field_expiry:
+                return None
+            else:
+                kind, value = f'"{after.type}"', _json(plain(after, JSON, text))
+            if after.expires_ms is not None:
+                more = f',"expires_ms":{after.expires_ms}'
+        words = [
+            name if it is key else value if it is given else quoted(it.decode()) for it in command
+        ]
+    except UnicodeDecodeError:
+        return None
+    offset, number = event.position
+    return (
+        f'{{"id":"{offset}-{number}","op":"{event.operation}","db":{event.database},"key":{name},'
+        f'"type":{kind},"value":{value},"source":{{"history":"{event.history}",'
+        f'"epoch":{event.epoch},"offset":{event.position.applied}}},'
+        f'"time_ms":{"null" if event.time_ms is None else event.time_ms},'
+        f'"published_ms":{published_ms}{more},"command":[{",".join(words)}]}}'
+    ).encode()
+
+
+def headers(event: Event, style: Style = PLAIN) -> list[Header]:
     """What CloudEvents 1.0 has in the headers of a message, in binary mode."""
-    found = {
-        "ce_specversion": "1.0",
-        "ce_id": f"{event.history}:{event.position}",
-        "ce_type": f"distcache.{event.operation}",
-        "ce_source": f"/distcache/{event.history}/{event.database}",
-        "content-type": CONTENT_TYPES[style.format],
-    }
+    offset, number = event.position
+    found = [
+        ("ce_id", b"%b:%d-%d" % (event.history.encode(), offset, number)),
+        *_same_headers(event.operation, event.history, event.database, style.format),
+    ]
     if event.time_ms is not None:
-        seconds, ms = divmod(event.time_ms, 1000)
-        found["ce_time"] = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
-    made = [(name, value.encode()) for name, value in found.items()]
-    if event.key is not None:
+        found.append(_time_header(event.time_ms))
+    if (key := event.key) is not None:
         # Attributes of CloudEvents are text: what is none is written as an URI would have it.
-        made.append(("ce_subject", _subject(event.key)))
-    return made
+        found.append(("ce_subject", key if key.isascii() else _subject(key)))
+    return found
+
+
+@lru_cache(256)
+def _same_headers(operation: str, history: str, database: int, format_: str) -> tuple[Header, ...]:
+    """Those that many events have in common."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", f"distcache.{operation}".encode()),
+        ("ce_source", f"/distcache/{history}/{database}".encode()),
+        ("content-type", CONTENT_TYPES[format_].encode()),
+    )
+
+
+@lru_cache(16)
+def _time_header(time_ms: int) -> Header:
+    seconds, ms = divmod(time_ms, 1000)
+    made = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+    return "ce_time", made.encode()
 
 
 def _subject(key: bytes) -> bytes:
@@ -184,9 +238,9 @@ def _subject(key: bytes) -> bytes:
     return key
 
 
-def records(event: Event, published_ms: int, style: Style = PLAIN) -> Iterator[Record]:
+def records(event: Event, published_ms: int, style: Style = PLAIN) -> list[Record]:
     """The messages that an event makes."""
-    value = encode(event, published_ms, style)
-    yield Record(event.key, value, headers(event, style))
+    made = [Record(event.key, encode(event, published_ms, style), headers(event, style))]
     if style.tombstones and event.operation in REMOVALS:
-        yield Record(event.key, None, [])
+        made.append(Record(event.key, None, []))
+    return made

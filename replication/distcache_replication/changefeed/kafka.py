@@ -14,9 +14,9 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from distcache_replication.changefeed.formats import Record
 
@@ -157,7 +157,9 @@ class Sink:
         self.partitions: dict[str, int] = {}
         """How many each of the topics has; known from when it was opened."""
         self._producer: Producer | None = None
+        self._batch: Sequence[Outgoing] = ()
         self._failed: dict[int, KafkaError] = {}
+        """Why records of the batch were not taken; at -1 what is about no one of them."""
 
     # Opening
 
@@ -179,7 +181,8 @@ class Sink:
         self.close()
         self._check_topics()
         try:
-            settings = {"message.timeout.ms": int(self._commit_s * 1000)}
+            settings: dict[str, Any] = {"message.timeout.ms": int(self._commit_s * 1000)}
+            settings["on_delivery"] = self._note_failure
             producer = Producer({**settings, **self.target.production}, logger=_logger)
         except (KafkaException, ValueError) as error:
             raise Misconfigured(f"librdkafka: {_text(error)}") from None
@@ -326,6 +329,7 @@ class Sink:
         """
         assert self._producer is not None
         self._failed.clear()
+        self._batch = batch
         if self.target.transactions:
             self._publish_together(self._producer, batch, mark)
         else:
@@ -389,29 +393,16 @@ class Sink:
             raise Unavailable(f"{left} records were not acknowledged in time")
 
     def _produce_all(self, producer: Producer, batch: Sequence[Outgoing]) -> None:
-        for index, outgoing in enumerate(batch):
-            self._produce(producer, index, outgoing)
-
-    def _produce_mark(self, producer: Producer, mark: Mark) -> None:
-        record = Record(self.target.stream.encode(), mark.encode(), [])
-        self._produce(producer, -1, Outgoing(self.target.marks, record, 0))
-
-    def _produce(self, producer: Producer, index: int, outgoing: Outgoing) -> None:
         from confluent_kafka import KafkaException
 
-        topic, record, partition = outgoing
+        produce = producer.produce
+        index = 0
         end_s = 0.0
-        while True:
+        while index < len(batch):
             try:
-                producer.produce(
-                    topic,
-                    record.value,
-                    record.key,
-                    partition,
-                    on_delivery=partial(self._note_failure, index),
-                    headers=dict(record.headers),
-                )
-                return
+                for topic, (key, value, headers), partition in islice(batch, index, None):
+                    produce(topic, value, key, partition, None, None, 0, cast("Any", headers))
+                    index += 1
             except BufferError:
                 # So many are on the way that there is no place for more.
                 end_s = end_s or monotonic() + self._commit_s
@@ -423,9 +414,25 @@ class Sink:
                     raise Refused(index, error.args[0].str()) from None
                 raise
 
-    def _note_failure(self, index: int, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            self._failed[index] = error
+    def _produce_mark(self, producer: Producer, mark: Mark) -> None:
+        record = Record(self.target.stream.encode(), mark.encode(), [])
+        try:
+            self._produce_all(producer, [Outgoing(self.target.marks, record, 0)])
+        except Refused as error:
+            raise Misconfigured(f"topic {self.target.marks}: {error.reason}") from None
+
+    def _note_failure(self, error: KafkaError | None, message: Message) -> None:
+        """The broker did not take a record: see which one it was, if it is about that."""
+        if error is None:
+            return
+        index = -1
+        if _is_of_record(error):
+            found = message.topic(), message.key(), message.value()
+            for at, (topic, record, _) in enumerate(self._batch):
+                if (topic, record.key, record.value) == found:
+                    index = at
+                    break
+        self._failed[index] = error
 
     def _raise_refused(self) -> None:
         for index, error in self._failed.items():

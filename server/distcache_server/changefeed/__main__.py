@@ -23,6 +23,8 @@ from distcache_server.changefeed.peer import Failed, Gone, Peer
 from distcache_server.changefeed.pool import Id, Pool
 from distcache_server.changefeed.settings import Settings
 
+GROWTH = 500_000
+"""Objects more than there were, before the collector looks at them: batches come and go."""
 COLLECT_S = 5.0
 """Shadows that are done with are collected that often: an engine refers to itself."""
 
@@ -132,6 +134,7 @@ async def _collect() -> None:
 
 
 def main() -> None:
+    gc.set_threshold(GROWTH)
     for number in (signal.SIGINT, signal.SIGTERM):
         # The terminal sends these to the server, too, which ends us when it is done.
         signal.signal(number, signal.SIG_IGN)

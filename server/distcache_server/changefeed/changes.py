@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import hiredis
 from distcache_replication.changefeed import event
-from distcache_replication.changefeed.event import Event, Transaction
+from distcache_replication.changefeed.event import Event, State, Transaction
 from distcache_replication.changefeed.position import SNAPSHOT, Position, before_snapshot
 from distcache_replication.segment import Reader, commands
 
@@ -23,12 +23,14 @@ from distcache_server import snapshot
 from distcache_server.arguments import Args
 from distcache_server.changefeed.settings import Settings
 from distcache_server.changefeed.shadow import Change, Shadow
-from distcache_server.framing import encoded_length
+from distcache_server.framing import command_length
 
 CHUNK = 1 << 20
 """Bytes of a base that are read at once."""
 SLICE_S = 0.005
 """Whoever else works in this process has its turn that often."""
+STEPS = 16
+"""Commands or events between two looks at the clock."""
 NOTHING, FILE, WALK = "nothing", "file", "walk"
 """What there is at the offset that the server begins with: no keys, a file, or what it sends."""
 
@@ -57,15 +59,19 @@ class Changes:
         self._earliest = earliest
         """Begin with the oldest changes that are left, where all that is wanted is not."""
         self._shadow = Shadow(settings.databases, settings.filter, settings.most, settings.before)
+        self._passes_all = not (settings.before or any(settings.filter))
         self._history, self._epoch = "", 0
         self._times: list[tuple[int, int | None]] = []
         """Offsets, and when the log had come so far."""
+        self._timed: tuple[int, int, int | None] = (0, 0, None)
+        """From one offset to another, the time that was looked up last."""
         self._parser = hiredis.Reader()
         self._read = 0
         """The offset behind the last command that was parsed."""
         self._queue: list[Args] | None = None
         self._queue_at = 0
         self._slice_end = 0.0
+        self._steps = 0
         self._watching = False
         self.in_snapshot = after.in_snapshot
         """The keys are yet to be told of."""
@@ -88,13 +94,19 @@ class Changes:
             self._history, self._epoch = history, epoch
             self._parser.feed(data)
             for words in iter(self._parser.gets, False):
-                for made in self._take(words):
-                    yield made
+                if self._simple and (single := self._set(words)) is not None:
+                    yield single
+                    self.position = self._read
+                else:
+                    for made in self._take(words):
+                        yield made
+                        if self._is_tired():
+                            await self._rest()
+                    if not self._watching and self.position >= self.after.applied:
+                        async for each in self._watch():
+                            yield each
+                if self._is_tired():
                     await self._rest()
-                if not self._watching and self.position >= self.after.applied:
-                    async for each in self._watch():
-                        yield each
-                await self._rest()
             yield None
 
     # The beginning
@@ -151,9 +163,46 @@ class Changes:
 
     # The log
 
+    @property
+    def _simple(self) -> bool:
+        """Commands stand alone, all of their events are wanted, and no value before."""
+        return (
+            self._passes_all
+            and self._watching
+            and self._queue is None
+            and self._read > self.after.offset
+        )
+
+    def _set(self, words: Args) -> Event | None:
+        """A key that is set to a string, the most frequent of all, in one step."""
+        if not self._shadow.set(words):
+            return None
+        start = self._read
+        self._read = start + command_length(words)
+        _, key, value, *deadline = words
+        size, most = len(value), self.settings.most
+        return Event(
+            Position(start, 1),
+            event.SET,
+            self._history,
+            self._epoch,
+            self._shadow.selected,
+            key,
+            State(
+                event.STRING,
+                value if size <= most else event.OMITTED,
+                int(deadline[1]) if deadline else None,
+                None,
+                size,
+            ),
+            None,
+            self._bounded(words),
+            self._time_of(start),
+        )
+
     def _take(self, words: Args) -> Iterator[Event]:
         start = self._read
-        self._read += encoded_length([words])
+        self._read += command_length(words)
         name = words[0].upper() if len(words[0]) < 6 else b""
         if name == b"MULTI":
             self._queue, self._queue_at = [], start
@@ -208,9 +257,15 @@ class Changes:
 
     def _time_of(self, offset: int) -> int | None:
         """When the command at an offset was logged, if anybody saw it."""
-        times = self._times
-        at = bisect_right(times, offset, key=lambda it: it[0])
-        return times[at][1] if at < len(times) else None
+        start, end, time_ms = self._timed
+        if not start <= offset < end:
+            times = self._times
+            at = bisect_right(times, offset, key=lambda it: it[0])
+            if at == len(times):
+                return None
+            end, time_ms = times[at]
+            self._timed = offset, end, time_ms
+        return time_ms
 
     # Telling of it
 
@@ -231,7 +286,8 @@ class Changes:
                         made = self._event(position, change)
                     made.time_ms = time.time_ns() // 1_000_000
                     yield made
-                await self._rest()
+                if self._is_tired():
+                    await self._rest()
         self._shadow.watch()
         self.in_snapshot = False
 
@@ -240,9 +296,12 @@ class Changes:
         yield from changes
         yield event.END
 
+    def _is_tired(self) -> bool:
+        """Others have waited for long enough; the clock is not looked at each time."""
+        self._steps += 1
+        return not self._steps % STEPS and time.monotonic() > self._slice_end
+
     async def _rest(self) -> None:
-        """Let others work, now and then."""
-        now_s = time.monotonic()
-        if now_s > self._slice_end:
-            await asyncio.sleep(0)
-            self._slice_end = time.monotonic() + SLICE_S
+        """Let others work."""
+        await asyncio.sleep(0)
+        self._slice_end = time.monotonic() + SLICE_S

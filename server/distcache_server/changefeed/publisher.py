@@ -85,8 +85,8 @@ class Batch:
 
     def __init__(self, position: Position) -> None:
         self.records: list[Outgoing] = []
-        self.events: list[Event] = []
-        """Of each record, the event that it is of."""
+        self.positions: list[Position] = []
+        """Of each record, that of its event."""
         self.count = 0
         self.size = 0
         self.position = position
@@ -95,8 +95,8 @@ class Batch:
     def add(self, event: Event, outgoing: Iterable[Outgoing]) -> None:
         for each in outgoing:
             self.records.append(each)
-            self.events.append(event)
-            self.size += len(each.record.value or b"") + OVERHEAD
+            self.positions.append(event.position)
+            self.size += len(each.record[1] or b"") + OVERHEAD
         self.count += 1
         self.position = event.position
 
@@ -119,6 +119,7 @@ class Publisher:
     ) -> None:
         self.source = source
         self.settings = settings
+        self._style = settings.style
         self.target = target
         self._topic_of = topic_of
         self._numbers = counting(1)
@@ -254,10 +255,10 @@ class Publisher:
         try:
             await self._blocking(self._sink.publish, batch.records, batch_mark)
         except Refused as error:
-            event = batch.events[error.index]
-            if event.position in self._refused:
+            position = batch.positions[error.index]
+            if position in self._refused:
                 raise Unavailable(f"the topic of dead letters: {error.reason}") from None
-            self._refused[event.position] = error.reason
+            self._refused[position] = error.reason
             self._counts["dead_letters"] += 1
             raise
         self._refused = {at: why for at, why in self._refused.items() if at > batch.position}
@@ -278,26 +279,24 @@ class Publisher:
 
     # Records
 
-    def _outgoing(self, event: Event) -> Iterable[Outgoing]:
+    def _outgoing(self, event: Event) -> list[Outgoing]:
         """What an event is to the topics."""
         event.epoch = self._epoch
-        made = records(event, time.time_ns() // 1_000_000, self.settings.style)
+        made = records(event, time.time_ns() // 1_000_000, self._style)
         if event.key is None:
             # For all who read; with a key, as a topic that is compacted takes nothing without.
-            (record,) = made
-            record = record._replace(key=CHANGEFEED)
-            for topic, partitions in self._sink.partitions.items():
-                for partition in range(partitions):
-                    yield Outgoing(topic, record, partition)
-            return
-        if reason := self._refused.get(event.position):
-            if self.target.dead_letters:
-                letter = _dead_letter(event, next(iter(made)), reason)
-                yield Outgoing(self.target.dead_letters, letter)
-            return
+            record = made[0]._replace(key=CHANGEFEED)
+            return [
+                Outgoing(topic, record, partition)
+                for topic, partitions in self._sink.partitions.items()
+                for partition in range(partitions)
+            ]
+        if self._refused and (reason := self._refused.get(event.position)):
+            if not self.target.dead_letters:
+                return []
+            return [Outgoing(self.target.dead_letters, _dead_letter(event, made[0], reason))]
         topic = self._topic_of(event.key)
-        for record in made:
-            yield Outgoing(topic, record)
+        return [Outgoing(topic, record) for record in made]
 
 
 def _dead_letter(event: Event, record: Record, reason: str) -> Record:

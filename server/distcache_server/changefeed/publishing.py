@@ -126,9 +126,10 @@ class Publishing:
             "published": self._published,
         }
         self._history = it.history.id
-        self._process = Process(it, answers)
-        peer = await self._process.start()
-        await peer.call("publish", *self._arguments())
+        process = self._process = Process(it, answers)
+        await process.start()
+        assert process.peer is not None
+        await process.peer.call("publish", *self._arguments())
 
     def _arguments(self) -> tuple[Any, ...]:
         config = self.engine.config

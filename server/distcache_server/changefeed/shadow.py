@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from distcache_replication.changefeed import event
-from distcache_replication.changefeed.event import State
+from distcache_replication.changefeed.event import OMITTED, State
 from distcache_replication.changefeed.filters import Filter
 
 from distcache_server import commands, dispatch, events, logs
@@ -22,6 +22,7 @@ from distcache_server.config import Config
 from distcache_server.engine import Engine
 from distcache_server.journal import LOADED
 from distcache_server.replay import CannotApply, Replay
+from distcache_server.reserved import CHANGEFEED
 
 if TYPE_CHECKING:
     from distcache_server.capture import Part
@@ -34,6 +35,10 @@ PASSED_OVER = frozenset((b"PING", b"REPLCONF"))
 """What primary and replica say to each other in the log."""
 CAUSES = {b"del": event.EXPIRE, b"unlink": event.EVICT}
 """In the log these are in small letters only where no client removed the key (journal.py)."""
+
+
+SOMETHING = State("", OMITTED)
+"""What a key was, where nobody wants to know."""
 
 
 @dataclass(slots=True)
@@ -95,9 +100,13 @@ class Shadow:
 
     def note(self, index: int, key: bytes) -> None:
         """The key may be about to change."""
-        if (index, key) not in self._found:
-            most = self._most if self._with_before else 0
-            self._found[index, key] = state_of(self.databases[index], key, most)
+        if (index, key) in self._found:
+            return
+        if self._with_before:
+            self._found[index, key] = state_of(self.databases[index], key, self._most)
+        else:
+            there = key in self.databases[index].values
+            self._found[index, key] = SOMETHING if there else None
 
     def _note_change(self, index: int, kind: int, name: bytes, key: bytes) -> None:
         if kind in (events.NEW, events.MISSED):
@@ -107,6 +116,40 @@ class Shadow:
         self._changed[place] = self._changed.get(place, False) or not of_group
 
     # Applying
+
+    def set(self, words: Args) -> bool:
+        """Run ``SET key value [PXAT deadline]`` and nothing else; False where it is something else.
+
+        The same as ``changes``, where none of the values before is wanted.
+        """
+        count = len(words)
+        if count == 3:
+            deadline = None
+        elif count == 5 and words[3] == b"PXAT" and words[4].isdigit():
+            deadline = int(words[4])
+        else:
+            return False
+        key = words[1]
+        if words[0] != b"SET" or key == CHANGEFEED:
+            return False
+        keyspace = self.replay.client.keyspace
+        if deadline is not None:
+            keyspace.replace(key, words[2])
+            keyspace.expire_at(key, deadline)
+            self._found.clear()
+        else:
+            if keyspace.deadlines.count and key in keyspace.deadlines:
+                keyspace.persist(key)
+                self._found.clear()
+            keyspace.replace(key, words[2])
+        if keyspace.graveyard:
+            keyspace.graveyard.clear()
+        return True
+
+    @property
+    def selected(self) -> int:
+        """The database that commands are for."""
+        return self.replay.client.keyspace.index
 
     def apply(self, words: Args) -> None:
         """Run a command of the log."""
