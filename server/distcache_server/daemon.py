@@ -16,6 +16,7 @@ from typing import Self
 from distcache_server import backing, commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.backing import CannotBack
 from distcache_server.blocking import Cancel
+from distcache_server.changefeed.stream import Changefeed
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine, Shutdown
@@ -61,6 +62,7 @@ class Server:
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
+        self.changefeed = Changefeed(self.engine, self.persistence)
         self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
@@ -243,6 +245,7 @@ class Server:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
+        await self.changefeed.stop()
         await self.replication.stop()
         await backing.stop(self.engine)
         clients = list(self.engine.clients.values())

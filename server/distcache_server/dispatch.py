@@ -39,6 +39,7 @@ from distcache_server.registry import (
     every_command,
 )
 from distcache_server.reply import QUEUED, Push, Replies, Wire
+from distcache_server.reserved import CHANGEFEED, READS_CHANGEFEED
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
 from distcache_server.unconfirmed import marking
 
@@ -318,6 +319,8 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
     refusal, rows = _refusal(engine), []
     for command in every_command():
         handler, bits = command.handler, command.bits
+        if engine.feed is not None:
+            handler = engine.feed.around(command, handler)
         if bits & WRITES or (bits & READS and bits & RELAYED):
             handler = logged(engine, handler)
         elif engine.relaying and bits & RELAYED and command.group == "pubsub":
@@ -349,7 +352,9 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
 def _is_alike(command: Command) -> bool:
     """Such commands need nothing of a client but its database, and soon have an answer."""
     bits = command.bits
-    return bool(bits & (READS | WRITES) and bits & QUICK and not bits & WAITS and command.keys)
+    quick = bits & (READS | WRITES) and bits & QUICK and not bits & WAITS
+    # The changefeed may have to be waited for.
+    return bool(quick and command.keys and command.name not in READS_CHANGEFEED)
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:
@@ -539,7 +544,9 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     width, keyspace = len(columns), client.keyspace
     whole = width == entry.least or entry.command.runs_all
     # Notifications are sent one by one, and a run may turn out to be none.
-    if entry.run is None or not whole or keyspace.notify is not None:
+    keys = columns[1::2] if entry.command.runs_all else columns[1:2]
+    reserved = entry.command.bits & WRITES and any(CHANGEFEED in column for column in keys)
+    if entry.run is None or not whole or keyspace.notify is not None or reserved:
         if entry.alike and entry.least <= width <= entry.most:
             return _execute_each(client, entry, columns)
         return None

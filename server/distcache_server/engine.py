@@ -28,6 +28,7 @@ from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 if TYPE_CHECKING:
     from distcache_replication.backing.feed import Known
 
+    from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
@@ -135,6 +136,8 @@ class Engine:
         """Drops keys whose rows others change in the backing store; None where nobody tells."""
         self.known_changes: Known | None = None
         """Up to where in the store our keys have all changes of others."""
+        self.feed: Changefeed | None = None
+        """The stream of all changes; None for an engine without a server around it."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None

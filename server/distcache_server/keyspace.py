@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distcache_server import events
-from distcache_server.errors import WrongType
+from distcache_server.errors import ReservedKey, WrongType
+from distcache_server.reserved import CHANGEFEED
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.deadlines import NEVER
 from distcache_server.types.hash import Hash
@@ -357,6 +358,9 @@ class Keyspace:
         table = self.values
         part = table.parts[hash(key) & table.mask]
         old = part.get(key)
+        if old is None and key == CHANGEFEED:
+            # Of one key nothing was changed yet; commands of several are looked at before they run.
+            raise ReservedKey
         part[key] = value
         if old is None:
             if self.notify is not None:

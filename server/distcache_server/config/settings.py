@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from distcache_server.config.changefeed import Changefeed
 from distcache_server.config.kept import (
     Cluster,
     Engine,
@@ -589,6 +590,7 @@ class Config(
     AppendOnly,
     Replication,
     Backing,
+    Changefeed,
     Limits,
     Keys,
     Observation,
