@@ -24,9 +24,12 @@ BEGIN, END = "begin", "end"
 
 STRING, LIST, STRINGS, ZSET, HASH, STREAM = "string", "list", "set", "zset", "hash", "stream"
 
-Pairs = list[tuple[bytes, bytes]]
 Plain = (
-    bytes | list[bytes] | list[tuple[bytes, float]] | Pairs | list[tuple[bytes, Sequence[bytes]]]
+    bytes
+    | Sequence[bytes]
+    | Sequence[tuple[bytes, float]]
+    | Sequence[tuple[bytes, bytes]]
+    | Sequence[tuple[bytes, Sequence[bytes]]]
 )
 
 

@@ -14,10 +14,6 @@ class Filter(NamedTuple):
     matchers: Sequence[Matcher] = ()
     databases: frozenset[int] = frozenset()
 
-    @property
-    def passes_all(self) -> bool:
-        return not self.matchers and not self.databases
-
     def passes(self, database: int, key: bytes) -> bool:
         """Whether events of that key are wanted."""
         if self.databases and database not in self.databases:

@@ -91,10 +91,12 @@ def document(event: Event, published_ms: int, style: Style = PLAIN) -> dict[str,
     if state is not None:
         members["type"] = state.type
     if event.after is not None:
-        _put(members, event.after, event, style, word)
+        _put(members, event.after, style, word)
+        if style.large == REFERENCE and isinstance(event.after.value, Omitted):
+            members["reference"] = {"db": members["db"], "key": members["key"]}
     if event.before is not None:
         before: dict[str, Any] = {"type": event.before.type, "value": None}
-        _put(before, event.before, event, style, word)
+        _put(before, event.before, style, word)
         members["before"] = before
     if event.command is not None:
         members["command"] = [word(each) for each in event.command]
@@ -109,12 +111,10 @@ def document(event: Event, published_ms: int, style: Style = PLAIN) -> dict[str,
     return members
 
 
-def _put(members: dict[str, Any], state: State, event: Event, style: Style, word: Word) -> None:
+def _put(members: dict[str, Any], state: State, style: Style, word: Word) -> None:
     """What is said of a key at one moment."""
     if isinstance(state.value, Omitted):
         members["omitted"] = state.length
-        if style.large == REFERENCE and state is event.after and event.key is not None:
-            members["reference"] = {"db": event.database, "key": word(event.key)}
     else:
         members["value"] = plain(state, style.format, word)
     if state.expires_ms is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
+from distcache_server import logs
 from distcache_server.changefeed.cursor import Found, Passed
 from distcache_server.changefeed.peer import Failed, Gone, Peer
 from distcache_server.changefeed.pool import Id, Pool
@@ -56,6 +59,24 @@ class Child:
         return await self.pool.count(until)
 
 
+class Told(logging.Handler):
+    """Tells the server what is to be in its log."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__()
+        self._peer = peer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(logs.one_line(record)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, line: str) -> None:
+        with suppress(Gone, Failed):
+            await self._peer.call("tell", line)
+
+
 async def _run(sock: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=sock)
     child = Child()
@@ -64,6 +85,7 @@ async def _run(sock: socket.socket) -> None:
         for name in ("begin", "read", "heartbeat", "range", "pick", "count")
     }
     peer = child.peer = Peer(reader, writer, answers, (Passed, Failed, Gone, OSError))
+    logging.root.handlers = [Told(peer)]
     collecting = asyncio.get_running_loop().create_task(_collect())
     await peer.run()
     collecting.cancel()

@@ -15,6 +15,7 @@ from distcache_replication.changefeed.event import HEARTBEAT, Event
 from distcache_replication.changefeed.formats import encode
 from distcache_replication.changefeed.position import Position
 
+from distcache_server import logs
 from distcache_server.changefeed.changes import Changes
 from distcache_server.changefeed.peer import Failed, Gone
 
@@ -124,8 +125,11 @@ class Cursor:
                     self._add(event)
                 if event is None or self._waiting:
                     self._tell()
-        except (Gone, Failed, OSError, ValueError) as error:
+        except (Gone, Failed, OSError) as error:
             self.error = error
+        except Exception as error:
+            logs.failure("Unexpected error in the changefeed", error)
+            self.error = Failed("an unexpected error")
         finally:
             self.error = self.error or Gone()
             self.begun.set()

@@ -68,6 +68,10 @@ class Groups:
             self._load()
         return self._client
 
+    @property
+    def count(self) -> int:
+        return len(self._groups)
+
     def of(self, name: bytes) -> Group:
         """A group; raises NoGroup."""
         self._reader()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from distcache_replication import rdb
 from distcache_replication.archive import Lost
+from distcache_replication.bases import bases
 from distcache_replication.log import Trimmed
 from distcache_replication.reader import Reader
 
@@ -99,7 +100,6 @@ class Process:
 
     async def start(self) -> Peer:
         """Start it; raises OSError."""
-        it = self.persistence
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -115,14 +115,13 @@ class Process:
             "part": self._part,
             "log": self._log,
             "close": self._close,
+            "tell": self._tell,
         }
         self.peer = Peer(reader, writer, answers, (Lost, Gap, OSError))
-        # Like a replica, it wants the log whether the disk does or not.
-        it.journal.attach()
         self._begin(self.peer.run())
         self._begin(self._watch_times())
         logs.notice("The changefeed has begun", pid=self._child.pid)
-        await self.peer.call("begin", settings.of(it.engine.config))
+        await self.peer.call("begin", settings.of(self.persistence.engine.config))
         return self.peer
 
     def _begin(self, work: Any) -> None:
@@ -142,12 +141,16 @@ class Process:
             await asyncio.wait(self._tasks)
         for number in list(self._readers):
             await self._close(number)
-        self.persistence.journal.detach()
         assert self._child is not None
         with suppress(ProcessLookupError):
             self._child.kill()
         await self._child.wait()
         logs.notice("The changefeed has ended")
+
+    @property
+    def offsets(self) -> list[int]:
+        """How far its cursors are."""
+        return [reader.follower.offset for reader in self._readers.values()]
 
     @property
     def is_of_our_history(self) -> bool:
@@ -194,18 +197,8 @@ class Process:
         it = self.persistence
         if it.disk is None or not it.complete or it.disk.lost:
             return []
-        directory, archive = it.directory, it.archive
-        manifest = directory.manifest
-        files = [file for file in (*manifest.history, manifest.base) if file is not None]
-        found = [
-            (file.offset, directory.path(file.name))
-            for file in files
-            if ".base." in file.name and file.offset is not None and archive.covers(file.offset)
-        ]
-        first = manifest.increments[:1]
-        if manifest.base is None and archive.segments and first[0].name == archive.segments[0].name:
-            found.append((archive.segments[0].start, ""))
-        return sorted(found)
+        found = bases(it.directory.manifest, it.archive)
+        return [(base.offset, base.name and it.directory.path(base.name)) for base in found]
 
     def _take(self, number: int, offset: int) -> None:
         it = self.persistence
@@ -271,6 +264,10 @@ class Process:
             if offset < end:
                 return former, 0
         return history.id, 0
+
+    async def _tell(self, line: str) -> None:
+        """What is to be in our log."""
+        logs.warning(f"Changefeed: {line}")
 
     async def _close(self, number: int) -> None:
         """A cursor needs nothing more."""

@@ -7,7 +7,6 @@ While there is no watch nobody is told, and the log is only applied.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +15,7 @@ from distcache_replication.changefeed import event
 from distcache_replication.changefeed.event import State
 from distcache_replication.changefeed.filters import Filter
 
-from distcache_server import commands, dispatch, events
+from distcache_server import commands, dispatch, events, logs
 from distcache_server.arguments import Args
 from distcache_server.changefeed.values import state_of
 from distcache_server.config import Config
@@ -116,8 +115,11 @@ class Shadow:
         try:
             self.replay.apply([words])
         except CannotApply as error:
-            name = words[0][:64].decode("latin-1")
-            print(f"changefeed: {name} cannot be applied: {error.reason}", file=sys.stderr)
+            logs.warning(
+                "A command of the log cannot be applied: events may differ from the keys",
+                command=words[0][:64].decode("latin-1"),
+                reason=error.reason,
+            )
         for keyspace in self.databases:
             if keyspace.graveyard:
                 keyspace.graveyard.clear()
@@ -157,8 +159,9 @@ class Shadow:
         tables = [(it.index, it.values, it.deadlines) for it in databases if len(it)]
         self.apply(words)
         most = self._most if self._with_before else 0
+        for keyspace in databases:
+            self._arm(keyspace)
         for index, values, deadlines in tables:
-            self._arm(self.databases[index])
             old = _Old(values, deadlines)
             for key in values:
                 if self._filter.passes(index, key):

@@ -86,11 +86,12 @@ class Changefeed:
         self.groups = Groups(engine.config, persistence)
         self.process: Process | None = None
         self._starting = asyncio.Lock()
-        self._calls = 0
-        """Readers who wait for the process."""
+        self.readers = 0
+        """Those who wait for the process."""
         self._used_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._following = False
         self._look: asyncio.TimerHandle | None = None
         engine.feed = self
         engine.rebuild()
@@ -109,6 +110,7 @@ class Changefeed:
     def _serving(self, command: Command, handler: Handler, serve: Serve) -> Handler:
         def run(client: Client, words: Args) -> Any:
             if CHANGEFEED in words and _has_key(command, words):
+                self._follow_log()
                 return serve(self, client, words)
             return handler(client, words)
 
@@ -122,6 +124,25 @@ class Changefeed:
 
         return run
 
+    # The log
+
+    def _follow_log(self) -> None:
+        """Like a replica, who reads wants the log whether the disk does or not."""
+        self._used_s = monotonic()
+        if self._following:
+            return
+        self._following = True
+        it = self.persistence
+        if not it.journal.active and not self.engine.follows:
+            # Nobody knows what was written until now: no position of before may seem to be good.
+            it.log.restart(it.log.end + 1)
+        it.journal.attach()
+        self._look_later()
+
+    def _leave_log(self) -> None:
+        self._following = False
+        self.persistence.journal.detach()
+
     # The process
 
     async def _peer(self) -> Peer:
@@ -134,7 +155,6 @@ class Changefeed:
                 except (OSError, Gone) as error:
                     await self._end_process()
                     raise ChangefeedFailed(str(error).encode()) from None
-                self._look_later()
                 return peer
             return self.process.peer
 
@@ -146,7 +166,7 @@ class Changefeed:
     async def call(self, name: str, *arguments: Any) -> Any:
         """Ask the process; raises ChangefeedFailed."""
         reason = ""
-        self._calls += 1
+        self.readers += 1
         try:
             for _ in range(TRIES):
                 try:
@@ -158,7 +178,7 @@ class Changefeed:
                 if self._closing:
                     break
         finally:
-            self._calls -= 1
+            self.readers -= 1
             self._used_s = monotonic()
         logs.warning("The changefeed cannot be read", reason=reason)
         raise ChangefeedFailed(reason.encode())
@@ -170,11 +190,11 @@ class Changefeed:
     def _look_after(self) -> None:
         """End the process if it is of no use, or follows a log that is not ours any more."""
         process = self.process
-        if process is None:
-            return
-        unused = not self._calls and monotonic() - self._used_s > IDLE_S
-        if unused or not process.is_of_our_history:
+        unused = not self.readers and monotonic() - self._used_s > IDLE_S
+        if process is not None and (unused or not process.is_of_our_history):
             self._begin(self._end_process())
+        if unused:
+            self._leave_log()
         else:
             self._look_later()
 
@@ -256,10 +276,13 @@ class Changefeed:
         """The entries behind an id; waits for some where there is a time to (0: for ever)."""
         after = position_of(number)
         count = min(count or MOST, MOST)
+        # What is there already is waited for as long as that takes.
+        if after < self.end or after.in_snapshot:
+            rows = _rows(await self.call("read", *after, count, self.end.offset))
+            if rows:
+                return rows
         if timeout_ms is None:
-            if not after.in_snapshot and after >= self.end:
-                return []
-            return _rows(await self.call("read", *after, count, self.end.offset))
+            return []
         end_s = monotonic() + timeout_ms / 1000 if timeout_ms else None
         beat_s = self.engine.config.changefeed_heartbeat / 1000
         while True:
