@@ -25,6 +25,7 @@ from distcache_server.errors import (
     OutOfMemory,
     PrimaryDown,
     ReadOnly,
+    ReservedKey,
     StillLoading,
     TooFewReplicas,
     Unblocked,
@@ -544,8 +545,8 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     width, keyspace = len(columns), client.keyspace
     whole = width == entry.least or entry.command.runs_all
     # Notifications are sent one by one, and a run may turn out to be none.
-    keys = columns[1::2] if entry.command.runs_all else columns[1:2]
-    reserved = entry.command.bits & WRITES and any(CHANGEFEED in column for column in keys)
+    command = entry.command
+    reserved = command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1]
     if entry.run is None or not whole or keyspace.notify is not None or reserved:
         if entry.alike and entry.least <= width <= entry.most:
             return _execute_each(client, entry, columns)
@@ -556,7 +557,10 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     if budget.used > budget.limit:
         return None  # one by one each makes room for itself
     before = keyspace.changes
-    values = entry.run(client, columns)
+    try:
+        values = entry.run(client, columns)
+    except ReservedKey:
+        return None
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)

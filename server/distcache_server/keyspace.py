@@ -314,7 +314,10 @@ class Keyspace:
     def put_many(
         self, keys: Sequence[bytes], values: Sequence[bytes], event: bytes, kind: int
     ) -> None:
-        """``put`` and ``changed`` for each key and its value."""
+        """``put`` and ``changed`` for each key and its value; ReservedKey where one is that."""
+        last = dict(zip(keys, values, strict=True))
+        if CHANGEFEED in last:
+            raise ReservedKey
         if self.observed or self.deadlines.count:
             for key, value in zip(keys, values, strict=True):
                 self.put(key, value)
@@ -323,7 +326,7 @@ class Keyspace:
         table = self.values
         parts, mask = table.parts, table.mask
         # Nobody sees but the last value of each key.
-        for key, value in dict(zip(keys, values, strict=True)).items():
+        for key, value in last.items():
             part = parts[hash(key) & mask]
             old = part.get(key)
             part[key] = value

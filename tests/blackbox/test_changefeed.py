@@ -99,7 +99,7 @@ def test_reading_goes_on_from_any_id_when_everything_was_killed(
         (child,) = children(server)
         server.kill()
         eventually(lambda: not alive(child))
-        server = Process(OURS, DURABLE, folder)
+        server = again(folder)
         with server.client() as client:
             client.set("new", 1)
             for at in (0, 100, 299, 300, 301, 598):
@@ -208,6 +208,14 @@ def _unblocking(words: list[str]) -> list[str]:
 def _try(call: Callable[[], object]) -> None:
     with contextlib.suppress(redis.ResponseError):
         call()
+
+
+def again(folder: Path) -> Process:
+    """A server with the data of one that was there before, once they are loaded."""
+    server = Process(OURS, DURABLE, folder)
+    with server.client() as client:
+        eventually(lambda: client.info("persistence")["loading"] == 0)
+    return server
 
 
 def children(server: Process) -> list[int]:
@@ -345,7 +353,7 @@ def test_consumer_groups_share_the_events_and_outlive_the_server(tmp_path: Path)
                 waiting.join()
             assert len(found[0]) == 1
         server.stop()
-        server = Process(OURS, DURABLE, tmp_path)
+        server = again(tmp_path)
         with server.client() as client:
             assert deliver(client, "one", 3) == []
             client.set("key", "new")
@@ -477,7 +485,7 @@ def test_a_snapshot_is_gone_on_with_after_a_crash(tmp_path: Path) -> None:
             found = entries(client, "snapshot", count=40)
             client.set("key:000", "changed")
         server.kill()
-        server = Process(OURS, DURABLE, tmp_path)
+        server = again(tmp_path)
         with server.client() as client:
             _, documents = read_all(client, found[-1][0])
             first = [json.loads(fields[b"event"]) for _, fields in found]
@@ -522,3 +530,29 @@ def test_the_command_line_shows_a_line_for_each_event(start_server: StartServer)
         assert [line.split()[2] for line in shown("--from", "snapshot", "--end")] == [
             "snapshot"
         ] * 3
+
+
+# Failover
+
+
+def test_a_reader_goes_on_at_a_replica_that_was_promoted(start_server: StartServer) -> None:
+    old = start_server(*DURABLE)
+    new = start_server(*DURABLE, "--replicaof", f"127.0.0.1 {old.port}")
+    with old.client() as client, new.client() as other:
+        eventually(lambda: other.info("replication")["master_link_status"] == "up")
+        for number in range(50):
+            client.rpush(f"key:{number % 5}", number)
+        client.wait(1, 10_000)
+        seen = entries(client, "0", count=20)
+        history = json.loads(seen[0][1][b"event"])["source"]["history"]
+        # A replica shows the same.
+        eventually(lambda: len(read_all(other, seen[9][0])[1]) == 40)
+        old.kill()
+        other.execute_command("REPLICAOF", "NO", "ONE")
+        other.rpush("key:0", "new")
+        _, documents = read_all(other, seen[-1][0])
+        assert len(documents) == 31
+        assert [it["value"][-1] for it in documents[:-1]] == [str(n) for n in range(20, 50)]
+        assert {it["source"]["history"] for it in documents[:-1]} == {history}
+        assert documents[-1]["value"][-1] == "new"
+        assert documents[-1]["source"]["history"] != history
