@@ -62,6 +62,8 @@ class Peer:
         finally:
             if self._calls.pop(number, None) is not None and not self.closed:
                 self._send([CANCEL, number])
+            # An exception in it would refer to this frame, and so to itself; the collector is off.
+            del future
 
     def _send(self, message: list[Any]) -> None:
         data = msgpack.packb(message)

@@ -98,8 +98,8 @@ class Process:
         self._history = persistence.history.id
         self._child: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> Peer:
-        """Start it; raises OSError."""
+    async def start(self) -> None:
+        """Start it; raises OSError, Gone, Failed."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -122,7 +122,6 @@ class Process:
         self._begin(self._watch_times())
         logs.notice("The changefeed has begun", pid=self._child.pid)
         await self.peer.call("begin", settings.of(self.persistence.engine.config))
-        return self.peer
 
     def _begin(self, work: Any) -> None:
         task = self.persistence.loop.create_task(work)
@@ -132,20 +131,23 @@ class Process:
     async def stop(self) -> None:
         """End it."""
         peer, self.peer = self.peer, None
-        if peer is None:
-            return
-        peer.close()
+        if peer is not None:
+            peer.close()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         for number in list(self._readers):
             await self._close(number)
-        assert self._child is not None
-        with suppress(ProcessLookupError):
-            self._child.kill()
-        await self._child.wait()
-        logs.notice("The changefeed has ended")
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                self._child.kill()
+            await self._child.wait()
+            logs.notice("The changefeed has ended")
+
+    @property
+    def is_up(self) -> bool:
+        return self.peer is not None and not self.peer.closed
 
     @property
     def offsets(self) -> list[int]:

@@ -85,7 +85,7 @@ class Changefeed:
         self.loop = persistence.loop
         self.groups = Groups(engine.config, persistence)
         self.process: Process | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
         self.readers = 0
         """Those who wait for the process."""
         self._used_s = 0.0
@@ -146,17 +146,29 @@ class Changefeed:
     # The process
 
     async def _peer(self) -> Peer:
-        async with self._starting:
-            if self.process is None or self.process.peer is None or self.process.peer.closed:
-                await self._end_process()
-                self.process = Process(self.persistence)
-                try:
-                    peer = await self.process.start()
-                except (OSError, Gone) as error:
-                    await self._end_process()
-                    raise ChangefeedFailed(str(error).encode()) from None
-                return peer
-            return self.process.peer
+        """The process, which is started if need be; raises Gone where that is in vain."""
+        if self._starting is None and (self.process is None or not self.process.is_up):
+            # Not by one reader, who may be gone before it is done.
+            self._starting = self._begin(self._start())
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        if self.process is None or self.process.peer is None:
+            raise Gone
+        return self.process.peer
+
+    async def _start(self) -> None:
+        try:
+            await self._end_process()
+            process = Process(self.persistence)
+            try:
+                await process.start()
+            except (OSError, Gone, Failed) as error:
+                logs.warning("The changefeed cannot be started", reason=str(error))
+                await process.stop()
+            else:
+                self.process = process
+        finally:
+            self._starting = None
 
     async def _end_process(self) -> None:
         process, self.process = self.process, None
@@ -240,21 +252,21 @@ class Changefeed:
 
     async def _answer(self, client: Client, wait: Wait, work: Coroutine[Any, Any, Any]) -> None:
         blocking = self.engine.blocking
-        error: CommandError | None = None
-        reply: Any = None
         try:
             reply = await work
-        except CommandError as failure:
-            error = failure
-        except Exception as failure:
-            self.engine.counters.unexpected_errors += 1
-            logs.failure("Unexpected error in the changefeed", failure)
-            error = ChangefeedFailed(b"an unexpected error")
-        wait.cancel = None
-        if client.blocked is wait:
-            if error is not None:
+        except CommandError as error:
+            wait.cancel = None
+            if client.blocked is wait:
                 blocking.fail(client, error)
-            else:
+        except Exception as error:
+            self.engine.counters.unexpected_errors += 1
+            logs.failure("Unexpected error in the changefeed", error)
+            wait.cancel = None
+            if client.blocked is wait:
+                blocking.fail(client, ChangefeedFailed(b"an unexpected error"))
+        else:
+            wait.cancel = None
+            if client.blocked is wait:
                 blocking.answer(client, reply)
 
     # Entries
