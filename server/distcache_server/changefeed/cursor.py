@@ -215,11 +215,9 @@ class Cursor:
                 return found, True
         return found, False
 
-    def heartbeat(self) -> tuple[int, int, Words]:
-        """An entry that says how far all is."""
-        changes = self.changes
-        position = Position(changes.position)
-        event = Event(position, HEARTBEAT, *changes.source_of_now)
+    def heartbeat(self, position: Position) -> tuple[int, int, Words]:
+        """An entry that says that all is told of up to there."""
+        event = Event(position, HEARTBEAT, *self.changes.source_of_now)
         now_ms = time.time_ns() // 1_000_000
         event.time_ms = now_ms
         return (*position, entry(event, encode(event, now_ms, self._style)))

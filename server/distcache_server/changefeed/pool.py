@@ -24,6 +24,7 @@ FAR = 16 << 20
 """So much of the log is passed over by a cursor rather than to begin another one."""
 UNUSED_S = 60.0
 """A cursor that nobody has used for so long is closed while there is another."""
+PATIENCE_S = 0.05
 PAGE = 1000
 ROUNDS = 5
 """Times that a reader is told to begin again before it is given up."""
@@ -59,9 +60,10 @@ class Pool:
         found = await self.read(offset, number, count, until)
         if found:
             return found
+        if Position(until) <= Position(offset, number):
+            return []
         cursor = await self._cursor(Position(offset, number))
-        beat = cursor.heartbeat()
-        return [beat] if beat[:2] > (offset, number) else []
+        return [cursor.heartbeat(Position(until))]
 
     async def range(self, start: Id, end: Id, count: int, until: int, backwards: bool) -> Found:
         """Entries from one position to another."""
@@ -111,9 +113,9 @@ class Pool:
                 best = cursor
         far = best is not None and after.offset - best.position > FAR
         if best is None or (far and len(self.cursors) < MOST_CURSORS):
-            await self._spare_one()
             best = self._begin(after, earliest=False)
             self.cursors.append(best)
+            await self._spare_others(best)
         best.readers += 1
         try:
             await best.begun.wait()
@@ -135,11 +137,18 @@ class Pool:
             if cursor.error is not None or (unused and len(self.cursors) > 1):
                 await self._end(cursor)
 
-    async def _spare_one(self) -> None:
-        """Make place for one more."""
-        if len(self.cursors) >= MOST_CURSORS:
-            free = [it for it in self.cursors if not it.readers] or self.cursors
-            await self._end(min(free, key=lambda it: it.used_s))
+    async def _spare_others(self, new: Cursor) -> None:
+        """Have no more cursors than there may be; one that is read from is waited for."""
+        new.readers += 1
+        try:
+            while len(self.cursors) > MOST_CURSORS and new in self.cursors:
+                free = [it for it in self.cursors if not it.readers]
+                if free:
+                    await self._end(min(free, key=lambda it: it.used_s))
+                else:
+                    await asyncio.sleep(PATIENCE_S)
+        finally:
+            new.readers -= 1
 
     async def _end(self, cursor: Cursor) -> None:
         if cursor in self.cursors:

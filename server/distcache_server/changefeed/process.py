@@ -11,6 +11,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ class Process:
         self.peer: Peer | None = None
         self._times = Times(persistence.log.end)
         self._readers: dict[int, Reader] = {}
+        self._walks: dict[int, asyncio.Task[None]] = {}
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._history = persistence.history.id
@@ -123,10 +125,11 @@ class Process:
         logs.notice("The changefeed has begun", pid=self._child.pid)
         await self.peer.call("begin", settings.of(self.persistence.engine.config))
 
-    def _begin(self, work: Any) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.persistence.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self) -> None:
         """End it."""
@@ -188,8 +191,11 @@ class Process:
             kind, path = WALK, ""
             started = asyncio.get_running_loop().create_future()
             self._pieces[number] = asyncio.Queue(2)
-            self._begin(self._walk(number, started))
-            offset = await started
+            walk = self._walks[number] = self._begin(self._walk(number, started))
+            await asyncio.wait([walk, started], return_when=asyncio.FIRST_COMPLETED)
+            if not started.done():
+                raise Gap("the keys cannot be sent")
+            offset = started.result()
         await it.log.wait(offset - 1, durable=True)
         history, epoch = self._source_at(offset)
         return [kind, offset, path, it.log.frontier, history, epoch]
@@ -275,5 +281,8 @@ class Process:
         """A cursor needs nothing more."""
         reader = self._readers.pop(number, None)
         self._pieces.pop(number, None)
+        # Else it would wait for ever, and nobody else could walk.
+        if (walk := self._walks.pop(number, None)) is not None:
+            walk.cancel()
         if reader is not None:
             reader.close()

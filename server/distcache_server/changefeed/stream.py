@@ -203,7 +203,8 @@ class Changefeed:
         """End the process if it is of no use, or follows a log that is not ours any more."""
         process = self.process
         unused = not self.readers and monotonic() - self._used_s > IDLE_S
-        if process is not None and (unused or not process.is_of_our_history):
+        useless = process is not None and not (process.is_up and process.is_of_our_history)
+        if useless or unused:
             self._begin(self._end_process())
         if unused:
             self._leave_log()
