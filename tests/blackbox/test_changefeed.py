@@ -333,9 +333,9 @@ def test_consumer_groups_share_the_events_and_outlive_the_server(tmp_path: Path)
             detail: Any = client.xpending_range(KEY, "g", "-", "+", 10)
             assert [it["consumer"] for it in detail] == [b"two"] * 3 + [b"one"]
             history: Any = client.xreadgroup("g", "two", {KEY: "0"})
-            again = history[0][1]
-            assert [id_ for id_, _ in again] == second
-            assert json.loads(again[0][1][b"event"])["value"] == "2"
+            pending_again = history[0][1]
+            assert [id_ for id_, _ in pending_again] == second
+            assert json.loads(pending_again[0][1][b"event"])["value"] == "2"
             claimed: Any = client.xautoclaim(KEY, "g", "three", 0, "0", count=2)
             assert [id_ for id_, _ in claimed[1]] == second[:2]
             got: Any = client.xclaim(KEY, "g", "three", 0, [second[2]])

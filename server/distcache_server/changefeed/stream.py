@@ -300,12 +300,12 @@ class Changefeed:
         beat_s = self.engine.config.changefeed_heartbeat / 1000
         while True:
             left_s = None if end_s is None else max(end_s - monotonic(), 0)
-            wait_s = min(left_s or beat_s, beat_s) if beat_s else left_s
+            is_last = not beat_s or (left_s is not None and left_s <= beat_s)
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(left_s if is_last else beat_s):
                     return _rows(await self.call("read", *after, count, None))
             except TimeoutError:
-                if end_s is not None and monotonic() >= end_s:
+                if is_last:
                     return []
             found = _rows(await self.call("heartbeat", *after, count, self.end.offset))
             if found:
