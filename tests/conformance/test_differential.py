@@ -2,9 +2,9 @@
 
 Three clients of each server send what drawing.py makes, pipelined, under RESP2 and RESP3, inside
 MULTI and outside, with and without deadlines; some of them block until another one serves them.
-What may differ is listed here: what Redis itself leaves open (the order of sets and hashes, random members,
-cursors), the time that passes between two calls, and what newer versions than the reference say
-otherwise.
+What may differ is listed here: what Redis itself leaves open (the order of sets and hashes, random
+members, cursors), the time that passes between two calls, and what newer versions than the
+reference say otherwise.
 """
 
 from __future__ import annotations
