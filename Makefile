@@ -86,7 +86,7 @@ $(INSTALLED_LINT): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
 	touch $@
 
-servers: | $(BIN)/python
+servers: | $(BIN)/python ## get the servers that tests and benchmarks compare with
 	@tests/setup.sh $(BIN)
 	@tests/clients.sh node
 

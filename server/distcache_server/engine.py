@@ -258,6 +258,7 @@ class Engine:
             stats.reset()
         for keyspace in self.databases:
             keyspace.hits = keyspace.misses = keyspace.expired = keyspace.expired_fields = 0
+            keyspace.buried = 0
         self.rates = Rates()
 
     def totals(self) -> Totals:

@@ -46,6 +46,7 @@ class Keyspace:
     """A database.  ``now_ms`` is Unix time in milliseconds as of the current batch of commands."""
 
     __slots__ = (
+        "buried",
         "capture",
         "changes",
         "deadlines",
@@ -96,6 +97,8 @@ class Keyspace:
         """When ``uses`` was last seen to grow."""
         self.expired = 0
         self.expired_fields = 0
+        self.buried = 0
+        """Values that were left to be freed between commands."""
         self.graveyard: list[Value] = []
         """Large values that are gone but not yet freed."""
 
@@ -404,6 +407,7 @@ class Keyspace:
         """Leave a large value to be freed later, a little at a time."""
         if len(value) > LARGE or (type(value) is Stream and value.groups):
             self.graveyard.append(value)
+            self.buried += 1
         if type(value) is Hash and value.deadlines is not None:
             self._forget_fields(key, value)
 
@@ -565,6 +569,7 @@ class Keyspace:
             if key in self.values:
                 self.ready[self, key] = None
         if self.values.count:
+            self.buried += self.values.count
             self.graveyard += [self.wheel, self.field_wheel]
             if self.capture is not None:
                 self.capture.graveyard = self.graveyard

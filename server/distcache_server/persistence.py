@@ -66,6 +66,8 @@ class Persistence:
         self.log = Log(config.repl_backlog_size)
         self.history = engine.history
         self.journal = Journal(engine, self.log, self.history)
+        self.begun = False
+        """What is on disk has been loaded."""
         self.is_known = False
         """What was loaded is the whole of its history up to the end of the log."""
         self.walking = asyncio.Lock()
@@ -169,6 +171,7 @@ class Persistence:
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""
         engine = self.engine
+        self.begun = True
         if engine.config.appendonly and engine.loading is None:
             self._append()
         for change, name in (
@@ -291,8 +294,8 @@ class Persistence:
         ``save`` is what was asked for, if anything was.
         """
         engine = self.engine
-        # While it loads, what is there is only a part of the snapshot.
-        if engine.loading is not None:
+        # Until it is loaded, what is there is nothing or a part of the snapshot.
+        if not self.begun or engine.loading is not None:
             return True
         self.saver.stop()
         if save is None:

@@ -171,6 +171,7 @@ def memory_(engine: Engine) -> Lines:
     yield "mem_allocator", "pymalloc"
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", dying
+    yield "lazyfreed_objects", sum(keyspace.buried for keyspace in engine.databases)
 
 
 def persistence(engine: Engine) -> Lines:
