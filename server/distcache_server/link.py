@@ -204,11 +204,14 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.link.heard_s = monotonic()
         self.replication.net_input += len(data)
-        self._inbox.append(data)
-        self._size += len(data)
+        inbox, size = self._inbox, len(data)
+        inbox += [data] if size <= PIECE else [data[at : at + PIECE] for at in range(0, size, PIECE)]
+        self._size += size
         if self._size > READ_AHEAD and self.transport is not None:
             self.transport.pause_reading()
-        self._go_on()
+        if not self._scheduled:
+            # In this turn, so that a write is soon seen here.
+            self._work()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
@@ -244,20 +247,12 @@ class Session(asyncio.Protocol):
         # These refer to each other; the collector is off.
         self._take = _ignore
 
-    def _go_on(self) -> None:
-        if not self._scheduled and not self.closed.is_set():
-            self._scheduled = True
-            self.replication.loop.call_soon(self._work)
-
     def _work(self) -> None:
         """Take a piece of what has arrived; others have their turn before the next."""
         self._scheduled = False
         if not self._inbox or self.closed.is_set():
             return
         data = self._inbox.popleft()
-        if len(data) > PIECE:
-            self._inbox.appendleft(data[PIECE:])
-            data = data[:PIECE]
         full = self._size > READ_AHEAD
         self._size -= len(data)
         if full and self._size <= READ_AHEAD and self.transport is not None:
@@ -276,8 +271,9 @@ class Session(asyncio.Protocol):
             self.engine.counters.unexpected_errors += 1
             logs.failure("Unexpected error in the link to the primary", error)
             self.drop("an unexpected error")
-        if self._inbox:
-            self._go_on()
+        if self._inbox and not self.closed.is_set():
+            self._scheduled = True
+            self.replication.loop.call_soon(self._work)
 
     # Introduction
 
