@@ -205,7 +205,9 @@ class Session(asyncio.Protocol):
         self.link.heard_s = monotonic()
         self.replication.net_input += len(data)
         inbox, size = self._inbox, len(data)
-        inbox += [data] if size <= PIECE else [data[at : at + PIECE] for at in range(0, size, PIECE)]
+        inbox += (
+            [data] if size <= PIECE else [data[at : at + PIECE] for at in range(0, size, PIECE)]
+        )
         self._size += size
         if self._size > READ_AHEAD and self.transport is not None:
             self.transport.pause_reading()

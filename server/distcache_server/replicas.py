@@ -331,6 +331,11 @@ class Replicas:
             logs.warning("Disconnecting timedout replica", replica=self.place(client))
             client.kill()
             return
+        if it.stuck_s(now_s, client.net_out, client.net_in) > config.repl_timeout:
+            logs.warning("Disconnecting timedout replica (full sync)", replica=self.place(client))
+            client.kill()
+            self.engine.forget(client)
+            return
         if it.reader is not None:
             it.reader.relax()
         limit = config.client_output_buffer_limit.replica
