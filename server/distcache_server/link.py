@@ -34,6 +34,7 @@ from distcache_server.framing import (
     parse_uniform,
 )
 from distcache_server.keyspace import Keyspace
+from distcache_server.replay import Panic
 
 if TYPE_CHECKING:
     from distcache_server.replication import Replication
@@ -269,6 +270,9 @@ class Session(asyncio.Protocol):
             self.drop(f"the snapshot cannot be used: {error.reason}, at offset {error.offset}")
         except ProtocolError as error:
             self.drop(f"the log cannot be read: {error.text}")
+        except Panic as error:
+            self.drop(None)
+            self.replication.panic(str(error))
         except Exception as error:
             self.engine.counters.unexpected_errors += 1
             logs.failure("Unexpected error in the link to the primary", error)

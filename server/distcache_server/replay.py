@@ -13,7 +13,7 @@ from distcache_server import logs
 from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 from distcache_server.errors import CommandError
-from distcache_server.registry import WRITE, Handler, Run, TableKey, every_command
+from distcache_server.registry import WRITE, Handler, Run, TableKey, by_name, every_command
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
@@ -29,6 +29,10 @@ class CannotApply(Exception):
         super().__init__(reason)
         self.words = words
         self.reason = reason
+
+
+class Panic(Exception):
+    """The replica must stop, rather than go on: the configuration says so."""
 
 
 class Replay:
@@ -82,18 +86,30 @@ class Replay:
         self._queue = None
 
     def run(self, commands: Iterable[Args]) -> None:
-        """``apply``, for a replica: goes on where a command is refused, and tells the log file."""
+        """``apply``, for a replica: goes on where a command is refused, and tells the log file.
+
+        Raises Panic where the configuration will not have it.
+        """
         self.stop_clock()
+        if self.client.engine.broken is not None:
+            commands = list(commands)
+            self._heed_disk(words[0] for words in commands)
         left = iter(commands)
         while True:
             try:
                 self.apply(left)
                 break
             except CannotApply as error:
+                name = error.words[0][:64].decode("latin-1")
+                config = self.client.engine.config
+                if config.replica_read_only and config.propagation_error_behavior != "ignore":
+                    raise Panic(
+                        f"{name} of the primary cannot be applied: {error.reason}"
+                    ) from None
                 self._rarely.warning(
                     "apply",
                     "A command of the primary cannot be applied: the keys differ now",
-                    command=error.words[0][:64].decode("latin-1"),
+                    command=name,
                     reason=error.reason,
                 )
         self._start_clock()
@@ -111,11 +127,24 @@ class Replay:
             or client.keyspace.notify is not None
         ):
             return False
+        if client.engine.broken is not None:
+            self._heed_disk(names[:1])
         self.stop_clock()
         done = run(client, columns) is not None
         client.effect = None
         self._start_clock()
         return done
+
+    def _heed_disk(self, names: Iterable[bytes]) -> None:
+        """See whether commands may be applied while the disk takes no writes; raises Panic."""
+        found = (by_name(name.decode("latin-1")) for name in names)
+        if not any(command is not None and command.flags & WRITE for command in found):
+            return
+        if not self.client.engine.config.replica_ignore_disk_write_errors:
+            raise Panic("the disk takes no writes (replica-ignore-disk-write-errors)")
+        self._rarely.warning(
+            "disk", "Writes of the primary are applied, but cannot be kept on disk"
+        )
 
     def _start_clock(self) -> None:
         """Let clients see the keys as of now, in the database that is selected."""
