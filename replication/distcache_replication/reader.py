@@ -23,7 +23,7 @@ PIECES = 1 << 20
 """... at most, ..."""
 LONG = 1 << 22
 """... and in the middle of a long batch."""
-BATCHES = 64
+BATCHES = 256
 """So many batches are checked at once: that of many short ones holds up the event loop, too."""
 
 Off = Callable[[Callable[[], bytes]], Awaitable[bytes]]
