@@ -45,6 +45,9 @@ class Replica:
         """When it asked for the log."""
         self.soft_since_s = 0.0
         """Since when too much waits to be sent to it; 0 if not."""
+        self._moved_s = 0.0
+        self._seen = 0, 0
+        """When a full sync was last seen to go on, and how far it was."""
         self.port = 0
         self.address = ""
         """Where it says that others find it."""
@@ -69,6 +72,20 @@ class Replica:
     def lag_s(self, now_s: float) -> int:
         """For how long it has not been heard of."""
         return max(int(now_s - self.heard_s), 0)
+
+    def stuck_s(self, now_s: float, taken: int, said: int) -> float:
+        """For how long a full sync has not gone on, given how many bytes were taken and said.
+
+        While its snapshot is sent the replica has to take it, and while it loads it, to say
+        something now and then.
+        """
+        unsent = self.unsent()
+        seen = taken - unsent, said
+        loads = self.state == LOADING and not self.silent
+        due = unsent > 0 if self.state == SENDING else loads
+        if seen != self._seen or not due:
+            self._seen, self._moved_s = seen, now_s
+        return now_s - self._moved_s
 
     def pending(self, log: Log) -> int:
         """Bytes of the log that are kept for it."""

@@ -106,6 +106,8 @@ class Reader:
         """The offset after the last batch with a checksum."""
         self.salt = salt
         self._buffer = bytearray()
+        self._wanted = 0
+        """So many bytes must be there before the next batch can be whole."""
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -119,7 +121,7 @@ class Reader:
         """What is whole; raises Damaged."""
         position = 0
         try:
-            while position < len(self._buffer):
+            while self._wanted <= len(self._buffer) - position > 0:
                 if self._buffer[position] == HASH:
                     taken = self._annotated(position)
                 else:
@@ -133,6 +135,40 @@ class Reader:
                     yield batch
         finally:
             del self._buffer[:position]
+
+    def sound(self, end: int) -> list[bytes]:
+        """The batches that come next, up to an offset, and before whatever is no sound batch.
+
+        Faster than iterating: each line is written anew, and compared.
+        """
+        found: list[bytes] = []
+        if self.start is None or len(self._buffer) < self._wanted:
+            return found
+        self._wanted = 0
+        buffer = bytes(self._buffer)
+        position, offset, salt = 0, self.offset, self.salt
+        while offset < end:
+            space = buffer.find(b" ", position, position + 17)
+            try:
+                size = int(buffer[position + 4 : space], 16)
+            except ValueError:
+                break
+            start = space + 19
+            data = buffer[start : start + size]
+            if len(data) != size or offset + size > end:
+                break
+            line = crc32(b"%x %d" % (size, offset), salt)
+            whole = b"#dc:%x %08x%08x\r\n" % (size, line, crc32(data, line))
+            if not buffer.startswith(whole, position):
+                break
+            found.append(data)
+            offset += size
+            position = start + size
+        if found:
+            self.at += position
+            self.offset = self.checked = offset
+            del self._buffer[:position]
+        return found
 
     def finish(self) -> None:
         """There is nothing more; raises Torn where something is cut off."""
@@ -154,8 +190,10 @@ class Reader:
             check = crc32(b"%x %d" % (size, self.offset), self.salt)
             if b"%08x" % check != found[2]:
                 raise Damaged(at, at, "an annotation has the wrong checksum or is out of place")
-            if len(buffer) - end < size:
+            self._wanted = end - position + size
+            if len(buffer) - position < self._wanted:
                 return None
+            self._wanted = 0
             data = bytes(memoryview(buffer)[end : end + size])
             if b"%08x" % crc32(data, check) != found[3]:
                 seen = at + len(line) + size

@@ -61,6 +61,9 @@ class Server:
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
+        self.replication.panicked = self._panic
+        self.status = 0
+        """What the process is to end with."""
         self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
@@ -76,6 +79,10 @@ class Server:
         # What is written from now on would be in no snapshot.
         self.engine.pause.hold_writes(SHUTDOWN)
         self.stopped.set()
+
+    def _panic(self) -> None:
+        self.status = 1
+        self._shutdown(Shutdown())
 
     def shut_down(self, flags: tuple[str, ...] = ()) -> None:
         """Stop as SHUTDOWN with these words does; raises CannotSave."""
@@ -365,7 +372,7 @@ async def _serve(config: Config) -> int:
     systemd.notify_systemd("STOPPING=1")
     await server.stop()
     logs.notice("distcache is now ready to exit, bye bye")
-    return 0
+    return server.status
 
 
 def run(config: Config) -> int:

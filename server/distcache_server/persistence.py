@@ -112,7 +112,7 @@ class Persistence:
         """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
         directory = self.directory
         try:
-            old = upgrade(self.files, directory.folder, directory.name, quote)
+            old = upgrade(self.files, directory.folder, directory.name, split, quote)
             if old is not None:
                 logs.notice("Took an old log into its directory", file=old, to=directory.folder)
             if directory.open():
@@ -145,15 +145,20 @@ class Persistence:
         self.log.restart(directory.offset)
         self.archive.load(directory, monotonic() - time())
 
-    def reload(self) -> None:
-        """Load the log again, here and now, where it is `complete`; raises Refused, OSError."""
+    def reload(self) -> bool:
+        """Load the log again, here and now; False where there is none.  Raises Refused, OSError.
+
+        While nothing is logged it is the one that was left when something was last.
+        """
         engine, disk = self.engine, self.disk
-        assert disk is not None
-        if disk.error is not None or not disk.write():
+        if disk is not None and not self.complete:
+            return False
+        if disk is not None and (disk.error is not None or not disk.write()):
             raise disk.error or OSError("the log cannot be written now")
         now_ms = engine.now_ms
         directory = self._directory()
-        directory.open()
+        if not directory.open():
+            return False
         for keyspace in engine.databases:
             keyspace.clear()
         loader = Loader(engine, directory)
@@ -167,6 +172,7 @@ class Persistence:
                 keyspace.now_ms = now_ms
             engine.evictor.recount()
         engine.snapshot.saved_changes = engine.snapshot.all_changes()
+        return True
 
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""

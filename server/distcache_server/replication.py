@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Replication:
         """Our keys are those of our history at the end of our log."""
         self.net_input = 0
         """Bytes that came from primaries."""
+        self.panicked: Callable[[], None] = _nothing
+        """Ends the server, where the configuration forbids to go on as a replica."""
         engine.replication = self
         for name in ("replica-read-only", "replica-serve-stale-data"):
             engine.config.on_change(self._rules_changed, name)
@@ -151,6 +154,13 @@ class Replication:
         if self.engine.stale or not self.engine.config.replica_serve_stale_data:
             self._rules_changed()
 
+    def panic(self, reason: str) -> None:
+        """Follow the primary no more, and have the server end."""
+        logs.warning("The replica stops", reason=reason)
+        if self.link is not None:
+            self.link.stop()
+        self.panicked()
+
     # What the link has to say
 
     def continued(self, resync: Resync) -> None:
@@ -221,4 +231,4 @@ class Replication:
 
 
 def _nothing() -> None:
-    """A request to a primary that is gone."""
+    """A request to a primary that is gone, or to nobody."""

@@ -6,7 +6,16 @@ from distcache_replication.archive import Archive
 from distcache_replication.files import Files
 from distcache_replication.history import History, new_id
 from distcache_replication.log import Log
-from distcache_replication.primary import LOADING, ONLINE, Replica, can_go_on, having, well
+from distcache_replication.primary import (
+    LOADING,
+    ONLINE,
+    SENDING,
+    WAITING,
+    Replica,
+    can_go_on,
+    having,
+    well,
+)
 from distcache_replication.reader import Reader
 
 NOWHERE = Archive(Files())
@@ -102,3 +111,29 @@ async def test_what_was_shipped_is_not_sent_again() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_how_long_a_full_sync_has_been_stuck() -> None:
+    unsent = 0
+    it = Replica(lambda _: None, lambda: unsent)
+    assert it.state == WAITING
+    assert it.stuck_s(100.0, 5, 5) == 0
+    assert it.stuck_s(200.0, 5, 5) == 0
+    it.state = SENDING
+    # There is nothing that it could take.
+    assert it.stuck_s(300.0, 5, 5) == 0
+    unsent = 1000
+    assert it.stuck_s(310.0, 2000, 5) == 0
+    assert it.stuck_s(320.0, 2000, 5) == 10
+    # It was sent more, and took none of it.
+    unsent = 1500
+    assert it.stuck_s(330.0, 2500, 5) == 20
+    unsent = 1499
+    assert it.stuck_s(340.0, 2500, 5) == 0
+    it.state, unsent = LOADING, 0
+    assert it.stuck_s(350.0, 2500, 5) == 0
+    assert it.stuck_s(370.0, 2500, 5) == 20
+    # An empty line says that it is still there.
+    assert it.stuck_s(380.0, 2500, 6) == 0
+    it.silent = True
+    assert it.stuck_s(500.0, 2500, 6) == 0
