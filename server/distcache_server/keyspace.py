@@ -534,7 +534,6 @@ class Keyspace:
             return 0
         if self.capture is not None:
             self.capture.before(key)
-            value = self.values[key]
         self._forget_fields(key, value)
         fields = value.take_due(self.now_ms, FIELDS)
         self.note_fields(key, value)

@@ -22,8 +22,6 @@ from distcache_server.types.set import LISTPACK, Set
 from distcache_server.types.sorted_set import Item, SortedSet
 from distcache_server.types.stream import Stream
 
-SPAN = 1000
-"""Members of a sorted set that are copied together."""
 FIELD_DEADLINES = 12
 """The version of the format that has deadlines of fields."""
 
@@ -31,50 +29,52 @@ FIELD_DEADLINES = 12
 # Writing
 
 
-def form_of(value: Any, limits: Limits, style: rdb.Style) -> rdb.Form:
-    """The form of a value, compact or not as its encoding is."""
-    return FORMS[type(value)](value, limits, style)
+def form_of(value: Any, limits: Limits, style: rdb.Style, kept: bool = False) -> rdb.Form:
+    """The form of a value, compact or not as its encoding is.
+
+    If ``kept``, of the value as it is now, which may change while the form is written, until its
+    ``release``.
+    """
+    return FORMS[type(value)](value, limits, style, kept)
 
 
-def _of_string(value: bytes, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_string(value: bytes, _limits: Limits, style: rdb.Style, _kept: bool) -> rdb.Form:
     return rdb.of_string(bytes(value), style)
 
 
-def _of_list(value: List, limits: Limits, style: rdb.Style) -> rdb.Form:
-    return rdb.of_list(list(value), limits.list_size, style)
+def _of_list(value: List, limits: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    return rdb.of_list(*value.batches_twice(kept), limits.list_size, style)
 
 
-def _of_set(value: Set, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_set(value: Set, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
     if value.numbers is not None:
         return rdb.of_intset(value.numbers, style)
-    return rdb.of_set(value, len(value), value.encoding is LISTPACK, style)
+    members = chain.from_iterable(value.batches(kept))
+    return rdb.of_set(members, len(value), value.encoding is LISTPACK, style)
 
 
-def _of_sorted_set(value: SortedSet, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_sorted_set(value: SortedSet, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    if value.packed:
+        return rdb.of_zset(value.items((0, len(value))), len(value), True, style)
     # Redis reads a large one faster from the end; here it makes no difference.
-    items = value.items((0, len(value))) if value.packed else _from_the_end(value)
-    return rdb.of_zset(items, len(value), value.packed, style)
+    return rdb.of_zset(chain.from_iterable(value.batches(kept)), len(value), False, style)
 
 
-def _from_the_end(value: SortedSet) -> Iterator[Item]:
-    for stop in range(len(value), 0, -SPAN):
-        yield from value.items((max(stop - SPAN, 0), stop), reverse=True)
-
-
-def _of_hash(value: Hash, _: Limits, style: rdb.Style) -> rdb.Form:
-    items = value.items() if value.entries is None else value.entries.items()
+def _of_hash(value: Hash, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    items = chain.from_iterable(value.batches(kept))
     packed = value.encoding != b"hashtable"
     if not value.deadlines:
         return rdb.of_hash(items, len(value), packed, style)
-    deadlines = dict(value.deadlines.by_field.items())
-    return rdb.of_expiring(items, len(value), deadlines, packed, style)
+    deadlines = value.deadlines
+    reader, earliest = deadlines.reader(kept), deadlines.earliest_ms
+    return rdb.of_expiring(items, len(value), reader, earliest, packed, style)
 
 
-def _of_stream(value: Stream, _: Limits, style: rdb.Style) -> rdb.Form:
-    return stream_form.form_of(value, style)
+def _of_stream(value: Stream, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    return stream_form.form_of(value, style, kept)
 
 
-FORMS: dict[type, Callable[[Any, Limits, rdb.Style], rdb.Form]] = {
+FORMS: dict[type, Callable[[Any, Limits, rdb.Style, bool], rdb.Form]] = {
     bytes: _of_string,
     Buffer: _of_string,
     List: _of_list,

@@ -16,6 +16,7 @@ there are many, so that hashes without anything in common cost nothing.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from itertools import accumulate, islice, pairwise
 from sys import getrefcount, getsizeof
 from typing import TYPE_CHECKING, TypeAlias
@@ -186,6 +187,19 @@ class Hash:
         if entries is not None:
             return list(entries.items())
         return list(zip(self.shape.fields, self.values(), strict=True))
+
+    def batches(self, kept: bool) -> Iterator[list[Item]]:
+        """The items, part by part; if ``kept``, as they are now, until ``release``."""
+        if isinstance(self.entries, Table):
+            return self.entries.batches(kept)
+        return iter((self.items(),))
+
+    def release(self) -> None:
+        """Who read the items is done."""
+        if isinstance(self.entries, Table):
+            self.entries.release()
+        if self.deadlines is not None:
+            self.deadlines.release()
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[Item]]:
         """At least ``count`` items, if there are, and the next cursor (0: done).

@@ -110,6 +110,17 @@ class Set:
         """The members: integers in their order, few others as they came."""
         return iter(self.members) if self.numbers is None else map(_text, self.numbers)
 
+    def batches(self, kept: bool) -> Iterator[Iterable[bytes]]:
+        """The members, part by part; if ``kept``, as they are now, until ``release``."""
+        if isinstance(self.members, Table):
+            return ([member for member, _ in part] for part in self.members.batches(kept))
+        return iter((list(self),))
+
+    def release(self) -> None:
+        """Who read the members is done."""
+        if isinstance(self.members, Table):
+            self.members.release()
+
     def membership(self) -> Callable[[bytes], bool]:
         """What ``in`` says, for many questions, as long as the set does not change."""
         members = self.members

@@ -20,6 +20,8 @@ from itertools import chain, islice
 from sys import getsizeof
 from typing import Generic, TypeVar
 
+from distcache_server.types.kept import Guarded, Kept, released
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -143,6 +145,26 @@ class Table(Generic[K, V]):
         other.mask, other.bits = self.mask, self.bits
         other.count, other.deepest = self.count, self.deepest
         return other
+
+    def keep(self) -> Kept[dict[K, V]]:
+        """Its parts as they are now, by their places; until ``release``."""
+        distinct = (
+            (slot, part) for slot, part in enumerate(self.parts) if slot >> self.sizes[slot] == 0
+        )
+        kept: Kept[dict[K, V]] = Kept(distinct, dict.copy)
+        self.parts = Guarded(self.parts, kept)
+        return kept
+
+    def release(self) -> None:
+        """The reader of the parts is done."""
+        self.parts = released(self.parts)
+
+    def batches(self, kept: bool) -> Iterator[list[tuple[K, V]]]:
+        """All entries, part by part; if ``kept``, as they are now, until ``release``."""
+        if not kept:
+            return (list(part.items()) for part in self._distinct())
+        parts = self.keep()
+        return (list(parts.take(place).items()) for place in list(parts.parts))
 
     def memory(self) -> int:
         """About how many bytes it takes, without what it refers to."""

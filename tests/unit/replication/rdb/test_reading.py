@@ -237,7 +237,7 @@ def test_many_keys_take_no_memory() -> None:
 
 def test_our_own_snapshot() -> None:
     entry = rdb.entry(b"k", rdb.of_string(b"v", STYLE), True, 123, 45, None)
-    other = rdb.entry(b"l", rdb.of_list([b"a"], -2, STYLE), True, None, None, 255)
+    other = rdb.entry(b"l", rdb.of_list([[b"a"]], [[b"a"]], -2, STYLE), True, None, None, 255)
     start = [rdb.header(11, {b"redis-ver": b"7.2.4"}), rdb.select(3, 2, 1)]
     decoder = rdb.Decoder()
     data = b"".join(rdb.sealed(chain(start, entry, other)))
