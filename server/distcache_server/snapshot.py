@@ -13,6 +13,7 @@ from typing import Any
 from distcache_replication import rdb
 
 from distcache_server import stream_form
+from distcache_server.filling import Entry, fill
 from distcache_server.keyspace import Keyspace
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.hash import Hash
@@ -137,12 +138,11 @@ def _sorted_set(value: list[Item], limits: Limits) -> SortedSet:
 
 
 def _hash(value: dict[bytes, bytes] | rdb.Expiring, limits: Limits) -> Hash:
-    made = Hash()
-    fields = value.fields if isinstance(value, rdb.Expiring) else value
-    made.update(list(chain.from_iterable(fields.items())), limits)
-    if isinstance(value, rdb.Expiring):
-        for field, deadline in value.deadlines.items():
-            made.expire_at(field, deadline)
+    if not isinstance(value, rdb.Expiring):
+        return Hash.of(value, limits)
+    made = Hash.of(value.fields, limits)
+    for field, deadline in value.deadlines.items():
+        made.expire_at(field, deadline)
     return made
 
 
@@ -193,6 +193,8 @@ class Loader:
         size: int | None = None,
     ) -> None:
         self.databases = databases
+        self.keyspace = databases[0]
+        """That of the last key."""
         self.now_ms = now_ms
         self.keep_expired = keep_expired
         self.merge = merge
@@ -213,31 +215,37 @@ class Loader:
         self._take(self.decoder.finish())
 
     def _take(self, records: Iterator[rdb.Record]) -> None:
-        databases = self.databases
         oldest = -1 if self.keep_expired else self.now_ms
-        at = -1
-        plain = False
-        for index, key, kind, value, deadline, idle_s, frequency in records:
-            if index != at:
-                if index >= len(databases):
-                    raise self._bad(f"A key is in database {index}, and there are {len(databases)}")
-                at, keyspace = index, databases[index]
-                plain = keyspace.ledger is None and keyspace.capture is None
-            if deadline is not None and deadline <= oldest:
-                self.expired += 1
-                self.lapsed.append((index, key))
-                continue
-            if kind == rdb.STRING and plain and keyspace.fill(key, value, deadline):
-                self.loaded += 1
-                continue
-            if key in keyspace.values:
-                if not self.merge:
-                    raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
-                keyspace.remove(key)
-            if kind != rdb.STRING:
-                value = value_of(kind, value, keyspace.limits)
-            install(keyspace, key, value, deadline, idle_s, frequency)
-            self.loaded += 1
+        while True:
+            keyspace = self.keyspace
+            if keyspace.ledger is None and keyspace.capture is None:
+                before = len(keyspace)
+                record = fill(keyspace, records, oldest, MAKERS)
+                self.loaded += len(keyspace) - before
+            else:
+                record = next(records, None)
+            if record is None:
+                return
+            self._install(record, oldest)
+
+    def _install(self, record: Entry, oldest: int) -> None:
+        """Take a key of which there is more to say."""
+        index, key, kind, value, deadline, idle_s, frequency = record
+        if index >= len(self.databases):
+            raise self._bad(f"A key is in database {index}, and there are {len(self.databases)}")
+        self.keyspace = keyspace = self.databases[index]
+        if deadline is not None and deadline <= oldest:
+            self.expired += 1
+            self.lapsed.append((index, key))
+            return
+        if key in keyspace.values:
+            if not self.merge:
+                raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
+            keyspace.remove(key)
+        if kind != rdb.STRING:
+            value = value_of(kind, value, keyspace.limits)
+        install(keyspace, key, value, deadline, idle_s, frequency)
+        self.loaded += 1
 
     def _bad(self, reason: str) -> rdb.BadRdb:
         return rdb.BadRdb(reason, self.decoder.offset)

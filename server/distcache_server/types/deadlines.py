@@ -132,11 +132,9 @@ class Deadlines:
 
     def _use_wheel(self) -> None:
         self.wheel = Wheel()
-        table: Table[bytes, int] = Table()
         for field, deadline in self.by_field.items():
-            table[field] = deadline
             self.wheel.add(field, deadline)
-        self.by_field = table
+        self.by_field = Table.of(dict(self.by_field.items()))
 
     def copy(self) -> Deadlines:
         other = Deadlines()

@@ -16,7 +16,7 @@ there are many, so that hashes without anything in common cost nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import accumulate, islice, pairwise
 from sys import getrefcount, getsizeof
 from typing import TYPE_CHECKING, TypeAlias
@@ -50,10 +50,11 @@ SAMPLE = 5
 class Shape:
     """The fields of packed hashes, in the order in which they were added."""
 
-    __slots__ = ("fields", "index")
+    __slots__ = ("fields", "index", "longest")
 
     def __init__(self, fields: tuple[bytes, ...] = ()) -> None:
         self.fields = fields
+        self.longest = max(map(len, fields), default=0)
         self.index = {field: place for place, field in enumerate(fields)}
 
 
@@ -108,6 +109,27 @@ class Hash:
         self.entries: dict[bytes, bytes] | Table[bytes, bytes] | None = {}
         """Of any other."""
         self.deadlines: Deadlines | None = None
+
+    @classmethod
+    def of(cls, entries: dict[bytes, bytes], limits: Limits) -> Hash:
+        """A hash of these fields and values."""
+        new = cls()
+        count, values = len(entries), entries.values()
+        longest = max(map(len, values))
+        if count <= limits.hash_entries and longest <= limits.hash_value:
+            shape = _shapes.get(tuple(entries))
+            if shape is not None and longest <= LONGEST and shape.longest <= limits.hash_value:
+                new._pack(shape, values)
+                return new
+            if max(map(len, entries)) <= limits.hash_value:
+                new._fill(list(entries), list(values))
+                return new
+        new.shape = HASHTABLE
+        if count > FEW:
+            new.entries = Table.of(entries)
+        else:
+            new.entries = dict(zip(map(one_of_equals, entries), values, strict=True))
+        return new
 
     @property
     def encoding(self) -> bytes:
@@ -343,16 +365,13 @@ class Hash:
             self.shape = HASHTABLE
         if self.shape is HASHTABLE:
             if count > FEW:
-                table: Table[bytes, bytes] = Table()
-                for field, value in entries.items():
-                    table[field] = value
-                self.entries = table
+                self.entries = Table.of(entries)
         elif count <= PACKED and max(map(len, entries.values())) <= LONGEST:
             shape = shape_of(tuple(entries))
             if shape is not None:
                 self._pack(shape, list(entries.values()))
 
-    def _pack(self, shape: Shape, values: list[bytes]) -> None:
+    def _pack(self, shape: Shape, values: Collection[bytes]) -> None:
         self.shape, self.entries = shape, None
         self.packed = bytes(map(len, values)) + b"".join(values)
 

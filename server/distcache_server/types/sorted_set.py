@@ -62,7 +62,7 @@ class SortedSet:
         self._scores: list[array[float]] = []
         self._members: list[list[bytes]] = []
         self._firsts: list[float] = []
-        ordered = sorted([(score, member) for member, score in self.scores.items()])
+        ordered = sorted(zip(self.scores.values(), self.scores, strict=True))
         size = CHUNK // 4 * 3
         # There is always one chunk, even if it is empty.
         for start in range(0, len(ordered) or 1, size):
@@ -88,10 +88,8 @@ class SortedSet:
         return other
 
     def _use_table(self) -> None:
-        table: Table[bytes, float] = Table()
-        for member, score in self.scores.items():
-            table[member] = score
-        self.scores = table
+        assert type(self.scores) is dict
+        self.scores = Table.of(self.scores)
 
     # Size and encoding
 
