@@ -338,23 +338,6 @@ class Keyspace:
                 self.bury(key, old)
         self.changes += len(keys)
 
-    def fill(self, key: bytes, value: Value, deadline: int | None) -> bool:
-        """Put a key where nobody looks yet, while there is no ledger; False where it is already."""
-        table = self.values
-        part = table.parts[hash(key) & table.mask]
-        before = len(part)
-        if part.setdefault(key, value) is not value or len(part) == before:
-            return False
-        table.grown(key, before)
-        if deadline is not None:
-            table = self.deadlines
-            part = table.parts[hash(key) & table.mask]
-            part[key] = deadline
-            table.grown(key, len(part) - 1)
-            self.wheel.add(key, deadline)
-            self.special = True
-        return True
-
     def replace(self, key: bytes, value: Value) -> None:
         """Store a value and keep the deadline.  Then ``changed``."""
         table = self.values
@@ -538,7 +521,6 @@ class Keyspace:
             return 0
         if self.capture is not None:
             self.capture.before(key)
-            value = self.values[key]
         self._forget_fields(key, value)
         fields = value.take_due(self.now_ms, FIELDS)
         self.note_fields(key, value)
