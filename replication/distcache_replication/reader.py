@@ -96,6 +96,7 @@ class Reader:
     def at_hand(self, most: int) -> bytes:
         """``read``, of what is in memory; nothing where that is not what comes next."""
         log, offset = self.log, self.follower.offset
+        self._hold()
         if self._left or not log.start <= offset < log.end:
             return b""
         return log.slice(offset, most)
@@ -106,9 +107,6 @@ class Reader:
             offset = self.follower.offset
             self._hold()
             size = min(most, await self.log.wait(offset, self._durable) - offset)
-            if self.follower.offset != offset:
-                # It took what was at hand.
-                continue
             if self._left:
                 data = bytes(self._left[:size])
                 self._left = self._left[size:]

@@ -226,6 +226,7 @@ class Replicas:
             engine.lonely, engine.relaying = lonely, relaying
             engine.on_the_way = self.shipping.may_go if relaying else None
             engine.arrange_barrier()
+            self.shipping.ship()
             engine.rebuild()
 
     def _synchronize(self) -> None:
@@ -278,6 +279,7 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
+        self.shipping.ship()
         self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:
