@@ -32,6 +32,8 @@ import mfusepy
 
 F = TypeVar("F", bound=Callable[..., Any])
 BLOCK = 4096
+PIECE = 2048
+"""Bytes that reach the disk together or not at all."""
 SPACE = 1 << 32
 
 
@@ -72,7 +74,7 @@ class Node:
             names = dict(self.flushed_names)
             if how == "keep":
                 kept = self.changes
-            elif how == "random":
+            elif how in ("random", "holes"):
                 kept = [each for each in self.changes if draw.random() < 0.5]
             elif how == "zeros":
                 kept = self.changes[: draw.randint(0, len(self.changes))]
@@ -94,9 +96,20 @@ class Node:
             return bytearray(self.data)
         if not self.data.startswith(self.flushed):
             return bytearray(draw.choice([self.data, self.flushed]))
+        if how == "holes":
+            return self._with_holes(draw)
         end = draw.randint(len(self.flushed), len(self.data))
         zeros = len(self.data) - end if how == "zeros" else 0
         return self.data[:end] + bytes(zeros)
+
+    def _with_holes(self, draw: random.Random) -> bytearray:
+        """Of what was not flushed some blocks are there and others are not, in any order."""
+        left, first = bytearray(self.data), len(self.flushed)
+        for at in range(first - first % PIECE, len(left), PIECE):
+            if draw.random() < 0.5:
+                start, end = max(at, first), min(at + PIECE, len(left))
+                left[start:end] = bytes(end - start)
+        return left
 
 
 def _apply(names: dict[str, Node], changes: dict[str, Node | None]) -> None:
