@@ -279,7 +279,8 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
-        self.shipping.ship()
+        # Not now: what it is answered must go first.
+        self.shipping.ship_soon()
         self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:

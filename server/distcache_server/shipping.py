@@ -42,18 +42,18 @@ class Shipping:
             return True
         self._kept.append((connection, data))
         connection.kept += len(data)
-        if not self._due:
-            self._ship_soon()
+        self.ship_soon()
         return False
 
-    def _ship_soon(self) -> None:
-        self._due = True
-        self._call_soon(self.ship)
+    def ship_soon(self) -> None:
+        """`ship`, when the turn is over."""
+        if not self._due:
+            self._due = True
+            self._call_soon(self.ship)
 
     def _appended(self) -> None:
         self._listens = False
-        if not self._due:
-            self._ship_soon()
+        self.ship_soon()
 
     def ship(self) -> None:
         """Send replicas all that there is, and then clients what was kept."""
