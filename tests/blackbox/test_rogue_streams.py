@@ -186,11 +186,11 @@ class Rogue:
 
 
 @asynccontextmanager
-async def rogue(**settings: str) -> AsyncIterator[tuple[Rogue, Server]]:
+async def rogue() -> AsyncIterator[tuple[Rogue, Server]]:
     it = Rogue()
     listener = await asyncio.start_server(it.meet, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    async with serve(replicaof=f"127.0.0.1 {port}", save='""', **settings) as server:
+    async with serve(replicaof=f"127.0.0.1 {port}", save='""') as server:
         yield it, server
     listener.close()
 
