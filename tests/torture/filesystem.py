@@ -149,6 +149,10 @@ class Disk:
     used: int = 0
     """Bytes since the limit was set."""
     counts: Counter[str] = field(default_factory=Counter)
+    due: Fault | None = None
+    """At this step the power goes, ..."""
+    how: str = "drop"
+    """... and this is left."""
     slow_s: float = 0.0
     """How long a flush takes at most."""
 
@@ -193,6 +197,12 @@ class FileSystem(mfusepy.Operations):  # type: ignore[misc]
         if disk.is_off:
             raise OSError(errno.EIO, "the power is off")
         disk.counts[name] += 1
+        due = disk.due
+        if due is not None and due.step == name and due.name in path:
+            due.skip -= 1
+            if due.skip < 0:
+                self.cut(disk.how, disk.counts[name])
+                raise OSError(errno.EIO, "the power goes")
         for fault in disk.faults:
             if fault.step != name or fault.name not in path or not fault.times:
                 continue
@@ -393,15 +403,25 @@ class FileSystem(mfusepy.Operations):  # type: ignore[misc]
 
     # What the test says
 
+    def cut(self, how: str, seed: int) -> None:
+        """The power goes."""
+        disk = self.disk
+        disk.root = disk.root.survivor(how, random.Random(seed))
+        disk.is_off = True
+        self.handles.clear()
+        disk.faults, disk.limit, disk.due = [], None, None
+
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         disk = self.disk
         with self.lock:
             match command.pop("do"):
                 case "cut":
-                    disk.root = disk.root.survivor(command["how"], random.Random(command["seed"]))
-                    disk.is_off = True
-                    self.handles.clear()
-                    disk.faults, disk.limit = [], None
+                    self.cut(**command)
+                case "cut_at":
+                    disk.how = command.pop("how")
+                    disk.due = Fault(**command, error=0, times=1)
+                case "is_off":
+                    return {"off": disk.is_off}
                 case "on":
                     disk.is_off = False
                 case "settle":
