@@ -96,6 +96,7 @@ class Replica:
             await self.drained.wait()
             if self.offset == reader.log.end:
                 self.behind.clear()
+                reader.hold()
                 continue
             data = await reader.read(MOST)
             self.send(data)
