@@ -126,10 +126,14 @@ class Disk:
 
     def _begin(self) -> bool:
         """Write the head; where that fails, it is written with what comes first."""
-        with suppress(OSError):
+        try:
             self._put(self._head + self._flush_line())
-            self._head, self._told = b"", self._tellable
-        return not self._head
+        except OSError as error:
+            if self.lost:
+                self._fail(error)
+            return False
+        self._head, self._told = b"", self._tellable
+        return True
 
     @property
     def _tellable(self) -> int | None:

@@ -325,6 +325,19 @@ def test_where_no_flushes_are_told_holes_are_damage() -> None:
         recovered(files)
 
 
+def test_a_head_that_cannot_be_written() -> None:
+    machine = Machine(ALWAYS)
+    machine.add()
+    machine.disk.commit()
+    file, descriptor = machine.directory.create()
+    machine.directory.add(file)
+    # The flush of the old file and that of the new one go well, and then nothing does.
+    machine.files.fail = nth(len(machine.files.steps) + 4, lasting=True)
+    machine.disk.switch(descriptor, History(ID))
+    assert machine.disk.lost
+    assert machine.disk.error is not None
+
+
 def test_a_log_that_was_closed_well_has_no_end_to_lose() -> None:
     machine = Machine(ALWAYS)
     machine.add(3)
