@@ -64,6 +64,9 @@ class Replica:
         self.drained = asyncio.Event()
         """Set while the kernel takes what is sent."""
         self.drained.set()
+        self.behind = asyncio.Event()
+        """Set while it has to be sent what cannot be sent at once."""
+        self.behind.set()
         self.reader: Reader | None = None
         """Gives it the log, and keeps it until then."""
         self.task: asyncio.Task[None] | None = None
@@ -94,19 +97,27 @@ class Replica:
 
     def ship(self) -> None:
         """Send what comes next here and now, where it is in memory and the kernel takes it."""
-        if self.state == ONLINE and self.reader is not None and self.drained.is_set():
-            data = self.reader.at_hand(MOST)
-            if data:
-                self.send(data)
-                self.offset += len(data)
+        reader = self.reader
+        if self.state != ONLINE or reader is None:
+            return
+        if self.drained.is_set() and (data := reader.at_hand(MOST)):
+            self.send(data)
+            self.offset += len(data)
+        if self.offset < reader.log.end:
+            self.behind.set()
 
     async def follow(self, reader: Reader) -> None:
-        """Send the log, for as long as it lives."""
+        """Send what `ship` could not, for as long as it lives."""
         while True:
+            await self.behind.wait()
+            await self.drained.wait()
+            if self.offset == reader.log.end:
+                self.behind.clear()
+                reader.hold()
+                continue
             data = await reader.read(MOST)
             self.send(data)
             self.offset += len(data)
-            await self.drained.wait()
 
     async def give(self, data: bytes) -> None:
         """Send a part of a snapshot, and wait until it was taken."""

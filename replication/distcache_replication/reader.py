@@ -58,14 +58,14 @@ class Reader:
         self._name = name
         self._durable = durable
         self._slot: Slot | None = None
-        self._hold()
+        self.hold()
 
     @property
     def on_disk(self) -> bool:
         """What comes next has to come from disk."""
         return self.follower.offset < self.log.start
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """Have the log kept from here on: in memory, where that is not too much."""
         log, offset = self.log, self.follower.offset
         if self.follower in log.holders:
@@ -85,7 +85,7 @@ class Reader:
         behind = log.end - offset
         if behind > log.limit and self.follower in log.holders and self.archive.covers(offset):
             log.holders.remove(self.follower)
-            self._hold()
+            self.hold()
             log.trim()
 
     def close(self) -> None:
@@ -102,6 +102,7 @@ class Reader:
     def at_hand(self, most: int) -> bytes:
         """``read``, of what is in memory; nothing where that is not what comes next."""
         log, offset = self.log, self.follower.offset
+        self.hold()
         if self._left or not log.start <= offset < log.end:
             return b""
         return log.slice(offset, most)
@@ -110,11 +111,8 @@ class Reader:
         """Up to ``most`` bytes from the follower's offset on, once there are some; raises Lost."""
         while True:
             offset = self.follower.offset
-            self._hold()
+            self.hold()
             size = min(most, await self.log.wait(offset, self._durable) - offset)
-            if self.follower.offset != offset:
-                # It took what was at hand.
-                continue
             if self._left:
                 data = self._left[self._at : self._at + size]
                 self._at += len(data)

@@ -9,6 +9,14 @@ and two checksums; after it exactly that many bytes::
     #dc:<length, hex> <checksum of the line, 8 hex><checksum of the batch, 8 hex>\r\n
     *3\r\n$3\r\nSET\r\n...
 
+After a flush, another line says up to which offset all is on the disk for good, or with ``-`` that
+from here on no such lines are to be expected::
+
+    #dc=<offset, hex> <checksum, 8 hex>\r\n
+
+Whatever is wrong behind the last of them is no damage: a power cut keeps of what was not flushed
+what it likes.
+
 The second line, which there may be several of, names a former history and where it was left.  The
 first stands again, in the middle of a file, where the history gets another name.
 
@@ -33,6 +41,7 @@ import hiredis
 HEAD = re.compile(rb"#distcache:1 ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8}) ([0-9a-f]{8})\r\n")
 BEFORE = re.compile(rb"#distcache:before ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8})\r\n")
 BATCH = re.compile(rb"#dc:([0-9a-f]{1,12}) ([0-9a-f]{8})([0-9a-f]{8})\r\n")
+FLUSHED = re.compile(rb"#dc=([0-9a-f]{1,16}|-) ([0-9a-f]{8})\r\n")
 TIMESTAMP = re.compile(rb"#TS:[0-9]{1,20}\r?\n")
 NO_HISTORY = "0" * 40
 """What a base of ours says, whose bytes are of no history."""
@@ -75,6 +84,21 @@ def annotation(data: bytes, offset: int, salt: int) -> bytes:
     return b"#dc:%x %08x%08x\r\n" % (len(data), line, crc32(data, line))
 
 
+def flushed(offset: int | None, salt: int) -> bytes:
+    """A line that says up to where all is flushed; None: it is not said any more."""
+    start = b"#dc=-" if offset is None else b"#dc=%x" % offset
+    return b"%b %08x\r\n" % (start, crc32(start, salt))
+
+
+def was_flushed(data: bytes, offset: int) -> bool:
+    """Whether a line in these bytes, which may be damaged, says that the offset was flushed.
+
+    Its checksum is not asked for: better a start too few than a write lost.
+    """
+    told = [found[1] for found in FLUSHED.finditer(data)]
+    return any(each == b"-" or int(each, 16) > offset for each in told)
+
+
 class Batch:
     """Commands that were written together; ``at`` is where their first byte is in the file."""
 
@@ -105,6 +129,8 @@ class Reader:
         self.checked = self.offset
         """The offset after the last batch with a checksum."""
         self.salt = salt
+        self.flushed: int | None = None
+        """Up to where a line said that all was flushed; None where there is no telling."""
         self._buffer = bytearray()
         self._wanted = 0
         """So many bytes must be there before the next batch can be whole."""
@@ -216,6 +242,12 @@ class Reader:
             if before(history, offset, self.salt) != line:
                 raise Damaged(at, at, "the line of a former history has the wrong checksum")
             self.lineage.append((history, offset))
+            return len(line), None
+        if (found := FLUSHED.fullmatch(line)) and self.start is not None:
+            told = None if found[1] == b"-" else int(found[1], 16)
+            if flushed(told, self.salt) != line or (told or 0) > self.offset:
+                raise Damaged(at, at, "the line of a flush has the wrong checksum or place")
+            self.flushed = told
             return len(line), None
         if TIMESTAMP.fullmatch(line):
             return len(line), None

@@ -230,6 +230,7 @@ class Replicas:
             engine.lonely, engine.relaying = lonely, relaying
             engine.on_the_way = self.shipping.may_go if relaying else None
             engine.arrange_barrier()
+            self.shipping.ship()
             engine.rebuild()
 
     def _synchronize(self) -> None:
@@ -282,6 +283,8 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
+        # Not now: what it is answered must go first.
+        self.shipping.ship_soon()
         self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:

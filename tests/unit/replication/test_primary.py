@@ -66,21 +66,22 @@ def test_how_many_are_well() -> None:
 async def test_it_is_fed_until_it_is_clogged() -> None:
     log, sent = Log(), bytearray()
     it = Replica(sent.extend, lambda: 0)
-    reader = Reader(log, NOWHERE, off, it, "it")
+    it.state = ONLINE
+    reader = it.reader = Reader(log, NOWHERE, off, it, "it")
     log.append(b"one")
     task = asyncio.create_task(it.follow(reader))
     await asyncio.sleep(0)
     assert sent == b"one"
     assert it.pending(log) == 0
-    it.drained.clear()
     log.append(b"two")
-    for _ in range(3):
-        await asyncio.sleep(0)
+    it.ship()
+    it.drained.clear()
     log.append(b"three")
+    it.ship()
     for _ in range(3):
         await asyncio.sleep(0)
-    assert sent == b"onetwo"
     assert it.pending(log) == 5
+    assert sent == b"onetwo"
     it.drained.set()
     for _ in range(3):
         await asyncio.sleep(0)
@@ -104,10 +105,12 @@ async def test_what_was_shipped_is_not_sent_again() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
     log.append(b"three")
+    it.ship()
+    assert sent == b"onetwothree"
+    assert it.offset == log.end
     for _ in range(3):
         await asyncio.sleep(0)
     assert sent == b"onetwothree"
-    assert it.offset == log.end
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
