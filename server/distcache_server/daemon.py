@@ -250,6 +250,7 @@ class Server:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
+        await backing.drain(self.engine)
         await self.replication.stop()
         await backing.stop(self.engine)
         clients = list(self.engine.clients.values())

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from distcache_server.persistence import Persistence
     from distcache_server.replication import Replication
     from distcache_server.stopping import Stopping
+    from distcache_server.writing import Writer
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -135,6 +136,10 @@ class Engine:
         """Drops keys whose rows others change in the backing store; None where nobody tells."""
         self.known_changes: Known | None = None
         """Up to where in the store our keys have all changes of others."""
+        self.writer: Writer | None = None
+        """Writes rows of the backing store; None where none are written."""
+        self.drains = True
+        """Before the server stops, it writes what is left to the backing store."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None

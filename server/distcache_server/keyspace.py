@@ -67,6 +67,7 @@ class Keyspace:
         "observed",
         "on_evicted",
         "on_expired",
+        "on_expiring",
         "on_fields_removed",
         "ready",
         "special",
@@ -117,6 +118,8 @@ class Keyspace:
         """Told of each key that went by its deadline, which no command logs ..."""
         self.on_evicted: Callable[[Keyspace, bytes], None] | None = None
         """... and of each that went to make room."""
+        self.on_expiring: Callable[[Keyspace, bytes], None] | None = None
+        """Told of each key that is about to go by its deadline."""
         self.on_fields_removed: Callable[[Keyspace, bytes, list[bytes]], None] | None = None
         """Told of the fields of a hash that went by deadline."""
         self.observed = False
@@ -488,6 +491,8 @@ class Keyspace:
 
     def lapse(self, key: bytes) -> None:
         """Remove a key whose deadline has come, log and tell."""
+        if self.on_expiring is not None:
+            self.on_expiring(self, key)
         self.persist(key)
         self.remove(key)
         self.expired += 1

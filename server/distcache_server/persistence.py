@@ -300,6 +300,7 @@ class Persistence:
         ``save`` is what was asked for, if anything was.
         """
         engine = self.engine
+        engine.drains = save is not False
         # Until it is loaded, what is there is nothing or a part of the snapshot.
         if not self.begun or engine.loading is not None:
             return True

@@ -110,6 +110,8 @@ class Replication:
         engine.follows = True
         if engine.reader is not None:
             engine.reader.fence_all()
+        if engine.writer is not None:
+            engine.writer.demoted()
         logs.set_role("S")
         self.persistence.journal.mute(True)
         for client in engine.clients.values():
@@ -136,6 +138,8 @@ class Replication:
         self.replicas.promoted()
         logs.notice("MASTER MODE enabled", history=persistence.history.id)
         self._rules_changed()
+        if engine.writer is not None:
+            engine.writer.promoted()
         return True
 
     def _rules_changed(self) -> None:

@@ -175,6 +175,29 @@ def install(
             ledger.recall(key, idle_s, frequency, keyspace.now_ms)
 
 
+def plain(value: Any) -> tuple[int, Any]:
+    """The type and the plain form of what the keyspace keeps: `value_of` makes the same of it."""
+    return PLAIN[type(value)](value)
+
+
+def _plain_hash(value: Hash) -> tuple[int, Any]:
+    fields = dict(value.items())
+    if not value.deadlines:
+        return rdb.HASH, fields
+    return rdb.HASH, rdb.Expiring(fields, dict(value.deadlines.by_field.items()))
+
+
+PLAIN: dict[type, Callable[[Any], tuple[int, Any]]] = {
+    bytes: lambda value: (rdb.STRING, value),
+    Buffer: lambda value: (rdb.STRING, bytes(value)),
+    List: lambda value: (rdb.LIST, list(value)),
+    Set: lambda value: (rdb.SET, list(value)),
+    SortedSet: lambda value: (rdb.ZSET, list(value.items((0, len(value))))),
+    Hash: _plain_hash,
+    Stream: lambda value: (rdb.STREAM, stream_form.plain(value)),
+}
+
+
 class Loader:
     """Takes a snapshot into databases, as it arrives.
 

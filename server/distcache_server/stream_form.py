@@ -32,7 +32,26 @@ def _together(parts: Id) -> int:
 
 def form_of(value: Stream, style: rdb.Style, kept: bool = False) -> rdb.Form:
     """The form of a stream, its entries unpacked block by block; if ``kept``, as it is now."""
-    head = rdb.Stream(
+    nodes = rdb.Nodes(value.node_count, len(value), _nodes(value, kept))
+    return rdb.of_stream(_head(value, kept), style, nodes)
+
+
+def plain(value: Stream) -> rdb.Stream:
+    """The whole stream in plain form."""
+    head = _head(value, kept=False)
+    groups = [
+        it._replace(
+            pending=list(it.pending),
+            consumers=[each._replace(pending=list(each.pending)) for each in it.consumers],
+        )
+        for it in head.groups
+    ]
+    return head._replace(entries=list(chain.from_iterable(_nodes(value, False))), groups=groups)
+
+
+def _head(value: Stream, kept: bool) -> rdb.Stream:
+    """All but the entries."""
+    return rdb.Stream(
         [],
         _apart(value.last_id),
         _apart(value.first_id),
@@ -40,10 +59,12 @@ def form_of(value: Stream, style: rdb.Style, kept: bool = False) -> rdb.Form:
         value.added,
         [_plain_group(name, group, kept) for name, group in value.groups.items()],
     )
-    nodes = (
+
+
+def _nodes(value: Stream, kept: bool) -> Iterator[list[rdb.Entry]]:
+    return (
         [rdb.Entry(_apart(number), words) for number, words in node] for node in value.nodes(kept)
     )
-    return rdb.of_stream(head, style, rdb.Nodes(value.node_count, len(value), nodes))
 
 
 def _plain_group(name: bytes, group: Group, kept: bool) -> rdb.Group:

@@ -55,6 +55,7 @@ from distcache_server.config.lists import (
     SavePoints,
 )
 from distcache_server.config.store import Store, declared
+from distcache_server.config.writing import Writing
 
 _WHO = ("no", "yes", "local")
 _SIGNALS = ("default", "save", "nosave", "now", "force")
@@ -603,6 +604,7 @@ class Config(
     AppendOnly,
     Replication,
     Backing,
+    Writing,
     Limits,
     Keys,
     Observation,
