@@ -74,17 +74,23 @@ class Limits(NamedTuple):
     """... and so many bytes for slots."""
 
 
-def surplus(old: Sequence[Segment], limits: Limits, needed: int | None, now_s: float) -> int:
+def surplus(
+    old: Sequence[Segment],
+    limits: Limits,
+    needed: int | None,
+    now_s: float,
+    kept: int | None = None,
+) -> int:
     """How many of the superfluous segments, the oldest first, may go.
 
-    ``needed`` is the offset of the slot that is furthest behind.
+    ``needed`` is the offset of the slot that is furthest behind; what is behind ``kept`` stays.
     """
     size = sum(it.size for it in old)
     count = 0
     for it in old:
         late = bool(limits.seconds) and now_s - it.closed_s > limits.seconds
         held = needed is not None and needed < it.end and size <= limits.slots
-        if held or not (late or size > limits.size):
+        if held or (kept is not None and kept < it.end) or not (late or size > limits.size):
             break
         size -= it.size
         count += 1
@@ -216,10 +222,10 @@ class Archive:
         """Whoever had it needs nothing more."""
         self.slots.remove(slot)
 
-    def shrink(self, limits: Limits, now_s: float) -> list[Segment]:
-        """Give up what is superfluous and may go; those segments."""
+    def shrink(self, limits: Limits, now_s: float, kept: int | None = None) -> list[Segment]:
+        """Give up what is superfluous and may go, nothing behind ``kept``; those segments."""
         needed = min((slot.offset for slot in self.slots if not slot.lost), default=None)
-        count = surplus(self.superfluous, limits, needed, now_s)
+        count = surplus(self.superfluous, limits, needed, now_s, kept)
         return self._drop(count)
 
     def condemn(self, segment: Segment) -> None:

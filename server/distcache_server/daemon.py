@@ -16,6 +16,7 @@ from typing import Self
 from distcache_server import backing, commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.backing import CannotBack
 from distcache_server.blocking import Cancel
+from distcache_server.changefeed.stream import Changefeed
 from distcache_server.config import Config, ConfigError
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine, Shutdown
@@ -64,6 +65,7 @@ class Server:
         self.replication.panicked = self._panic
         self.status = 0
         """What the process is to end with."""
+        self.changefeed = Changefeed(self.engine, self.persistence)
         self.migrations = Migrations(self.engine, self.loop)
         self.place = Place(self._serve_clients)
         self.metrics_place = Place(self._serve_metrics)
@@ -250,6 +252,7 @@ class Server:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
+        await self.changefeed.stop()
         await backing.drain(self.engine)
         await self.replication.stop()
         await backing.stop(self.engine)

@@ -25,6 +25,7 @@ from distcache_server.errors import (
     OutOfMemory,
     PrimaryDown,
     ReadOnly,
+    ReservedKey,
     StillLoading,
     TooFewReplicas,
     Unblocked,
@@ -39,6 +40,7 @@ from distcache_server.registry import (
     every_command,
 )
 from distcache_server.reply import QUEUED, Push, Replies, Wire
+from distcache_server.reserved import CHANGEFEED, READS_CHANGEFEED
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
 from distcache_server.unconfirmed import marking
 
@@ -318,6 +320,8 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
     refusal, rows = _refusal(engine), []
     for command in every_command():
         handler, bits = command.handler, command.bits
+        if engine.feed is not None:
+            handler = engine.feed.around(command, handler)
         if bits & WRITES or (bits & READS and bits & RELAYED):
             handler = logged(engine, handler)
         elif engine.relaying and bits & RELAYED and command.group == "pubsub":
@@ -349,7 +353,9 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
 def _is_alike(command: Command) -> bool:
     """Such commands need nothing of a client but its database, and soon have an answer."""
     bits = command.bits
-    return bool(bits & (READS | WRITES) and bits & QUICK and not bits & WAITS and command.keys)
+    quick = bits & (READS | WRITES) and bits & QUICK and not bits & WAITS
+    # The changefeed may have to be waited for.
+    return bool(quick and command.keys and command.name not in READS_CHANGEFEED)
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:
@@ -539,7 +545,9 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     width, keyspace = len(columns), client.keyspace
     whole = width == entry.least or entry.command.runs_all
     # Notifications are sent one by one, and a run may turn out to be none.
-    if entry.run is None or not whole or keyspace.notify is not None:
+    command = entry.command
+    reserved = command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1]
+    if entry.run is None or not whole or keyspace.notify is not None or reserved:
         if entry.alike and entry.least <= width <= entry.most:
             return _execute_each(client, entry, columns)
         return None
@@ -549,7 +557,10 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     if budget.used > budget.limit:
         return None  # one by one each makes room for itself
     before = keyspace.changes
-    values = entry.run(client, columns)
+    try:
+        values = entry.run(client, columns)
+    except ReservedKey:
+        return None
     if values is None:
         return None
     entry.stats.add(len(values), time_ns() - started)

@@ -28,6 +28,7 @@ from distcache_server.types.stream import MOST_BYTES, MOST_ENTRIES
 if TYPE_CHECKING:
     from distcache_replication.backing.feed import Known
 
+    from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.commands.migrating import Order
     from distcache_server.connection import Connection
@@ -140,6 +141,8 @@ class Engine:
         """Writes rows of the backing store; None where none are written."""
         self.drains = True
         """Before the server stops, it writes what is left to the backing store."""
+        self.feed: Changefeed | None = None
+        """The stream of all changes; None for an engine without a server around it."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None

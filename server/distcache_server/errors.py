@@ -51,6 +51,22 @@ class Verbatim(CommandError):
     text = b"%b"
 
 
+class ReservedKey(CommandError):
+    text = b"ERR 'distcache:changefeed' shows what happens to other keys and cannot be written"
+
+
+class ChangefeedAlone(CommandError):
+    text = b"ERR 'distcache:changefeed' can only be read alone"
+
+
+class ChangefeedWaits(CommandError):
+    text = b"ERR 'distcache:changefeed' cannot be read within a transaction"
+
+
+class ChangefeedFailed(CommandError):
+    text = b"ERR the changefeed cannot be read now: %b"
+
+
 # Syntax and dispatch
 
 

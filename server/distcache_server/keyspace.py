@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from distcache_server import events
-from distcache_server.errors import WrongType
+from distcache_server.errors import ReservedKey, WrongType
+from distcache_server.reserved import CHANGEFEED
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.deadlines import NEVER
 from distcache_server.types.hash import Hash
@@ -319,7 +320,10 @@ class Keyspace:
     def put_many(
         self, keys: Sequence[bytes], values: Sequence[bytes], event: bytes, kind: int
     ) -> None:
-        """``put`` and ``changed`` for each key and its value."""
+        """``put`` and ``changed`` for each key and its value; ReservedKey where one is that."""
+        last = dict(zip(keys, values, strict=True))
+        if CHANGEFEED in last:
+            raise ReservedKey
         if self.observed or self.deadlines.count:
             for key, value in zip(keys, values, strict=True):
                 self.put(key, value)
@@ -328,7 +332,7 @@ class Keyspace:
         table = self.values
         parts, mask = table.parts, table.mask
         # Nobody sees but the last value of each key.
-        for key, value in dict(zip(keys, values, strict=True)).items():
+        for key, value in last.items():
             part = parts[hash(key) & mask]
             old = part.get(key)
             part[key] = value
@@ -346,6 +350,9 @@ class Keyspace:
         table = self.values
         part = table.parts[hash(key) & table.mask]
         old = part.get(key)
+        if old is None and key == CHANGEFEED:
+            # Of one key nothing was changed yet; commands of several are looked at before they run.
+            raise ReservedKey
         part[key] = value
         if old is None:
             if self.notify is not None:

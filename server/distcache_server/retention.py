@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication.archive import Limits
+from distcache_replication.bases import Base, bases, kept
 from distcache_replication.manifest import File
 
 from distcache_server import logs
@@ -33,6 +34,13 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._looked_s = 0.0
         self._tried_s = 0.0
+        self._bases: list[Base] = []
+        """From which the log is kept."""
+
+    @property
+    def _names(self) -> set[str]:
+        """The files that are not to be deleted."""
+        return self.persistence.archive.names | {it.name for it in self._bases}
 
     @property
     def limits(self) -> Limits:
@@ -56,11 +64,12 @@ class Keeper:
         elif now_s - self._looked_s >= PAUSE_S:
             self._looked_s = now_s
             self._shrink(now_s)
-            if any(file.name not in it.archive.names for file in it.directory.manifest.history):
+            if any(file.name not in self._names for file in it.directory.manifest.history):
                 self._begin(self._clean())
 
     def make_room(self) -> None:
         """The disk is full: nothing superfluous is kept."""
+        self._bases = self._bases[-1:]
         if self._give_up(NOTHING, 0.0):
             self._looked_s = 0.0
 
@@ -105,12 +114,17 @@ class Keeper:
         self._tried_s = 0.0
 
     def _shrink(self, now_s: float) -> None:
-        self._give_up(self.limits, now_s)
+        it = self.persistence
+        config = it.engine.config
+        found = bases(it.directory.manifest, it.archive)
+        limits = config.changefeed_retention, config.changefeed_retention_time
+        self._bases = found[-kept(found, it.archive, *limits, now_s) :]
+        self._give_up(self.limits, now_s, self._bases[0].offset if self._bases else None)
 
-    def _give_up(self, limits: Limits, now_s: float) -> bool:
+    def _give_up(self, limits: Limits, now_s: float, kept: int | None = None) -> bool:
         archive = self.persistence.archive
         held = [slot for slot in archive.slots if not slot.lost]
-        gone = archive.shrink(limits, now_s)
+        gone = archive.shrink(limits, now_s, kept)
         for slot in held:
             if slot.lost:
                 logs.warning(
@@ -122,5 +136,5 @@ class Keeper:
 
     async def _clean(self) -> None:
         it = self.persistence
-        names = it.archive.names
+        names = self._names
         await it.off(lambda: it.directory.clean(names))

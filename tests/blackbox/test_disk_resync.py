@@ -202,7 +202,7 @@ def test_damage_is_noticed(start: Start) -> None:
 
 
 def test_what_is_not_kept(start: Start) -> None:
-    primary = start("ours", *SMALL, "--repl-disk-retention", "100kb")
+    primary = start("ours", *SMALL, "--repl-disk-retention", "100kb", "--changefeed-retention", "0")
     replica = start("ours")
     follow(replica, primary)
     write(primary, 1)

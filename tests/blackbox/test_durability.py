@@ -161,12 +161,14 @@ def test_killed_at_any_moment(start: Start, policy: str, rewrite: bool) -> None:
 
 def test_killed_during_one_rewrite_after_the_other(start: Start, folder: Path) -> None:
     small = ("--auto-aof-rewrite-min-size", "1kb", "--auto-aof-rewrite-percentage", "1")
-    server = start(*small, "--repl-disk-retention", "0")
+    server = start(*small, "--repl-disk-retention", "0", "--changefeed-retention", "0")
     load = Load(server)
     eventually(lambda: int(str(information(server)["aof_rewrites"])) >= 3)
     server.kill()
     load.wait()
-    assert not check(start("--repl-disk-retention", "0"), load.records)
+    assert not check(
+        start("--repl-disk-retention", "0", "--changefeed-retention", "0"), load.records
+    )
     eventually(lambda: len(files(folder)) <= 6)
     assert not [path for path in files(folder) if path.name.startswith("temp")]
 

@@ -26,6 +26,7 @@ from distcache_server.registry import LOADING, STALE, group
 from distcache_server.reply import VerbatimString
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.stream import Changefeed
     from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.invalidating import Invalidation
@@ -510,6 +511,23 @@ def _backing_writes(waits: StoreWaits) -> Lines:
     yield "backing_dropped", figures.dropped
 
 
+def changefeed(engine: Engine) -> Lines | None:
+    """The stream of all changes, and its process."""
+    return None if engine.feed is None else _changefeed(engine.feed)
+
+
+def _changefeed(feed: Changefeed) -> Lines:
+    process = feed.process
+    offsets = process.offsets if process is not None else []
+    end = feed.end.offset
+    yield "changefeed_active", int(process is not None)
+    yield "changefeed_offset", end
+    yield "changefeed_readers", feed.readers
+    yield "changefeed_cursors", len(offsets)
+    yield "changefeed_lag", max(end - max(offsets), 0) if offsets else 0
+    yield "changefeed_groups", feed.groups.count
+
+
 SECTIONS: dict[str, Callable[[Engine], Lines | None]] = {
     "server": server,
     "clients": clients,
@@ -526,6 +544,7 @@ SECTIONS: dict[str, Callable[[Engine], Lines | None]] = {
     "keyspace": keyspace_,
     "keygroups": keygroups,
     "backing": backing,
+    "changefeed": changefeed,
 }
 """In the order in which they are shown.  One that gives None is not shown."""
 TITLES = {"cpu": "CPU"}

@@ -33,7 +33,7 @@ NEW = LARGEST
 """The id that stands for ``>``: what was not yet delivered."""
 
 
-class _Request:
+class Request:
     """The words of XREAD or XREADGROUP."""
 
     def __init__(self, words: Args, grouped: bool) -> None:
@@ -109,7 +109,7 @@ def _timeout(word: bytes) -> int:
 )
 def xread(client: Client, words: Args) -> Any:
     """Reads what came behind given ids in several streams, or waits for it."""
-    request = _Request(words, grouped=False)
+    request = Request(words, grouped=False)
     streams: list[Stream | None] = []
     ids: list[int] = []
     for key, word in zip(request.keys, request.ids, strict=True):
@@ -134,7 +134,7 @@ def _after(word: bytes, stream: Stream | None) -> int:
 class _Source:
     """A stream that a consumer reads from, and what the log gets of that."""
 
-    def __init__(self, client: Client, key: bytes, request: _Request) -> None:
+    def __init__(self, client: Client, key: bytes, request: Request) -> None:
         stream = client.keyspace.find_as(key, Stream)
         assert request.group is not None
         group = stream.groups.get(request.group) if stream is not None else None
@@ -147,7 +147,7 @@ class _Source:
         self.name = request.consumer
         self.effects: list[Args] = []
 
-    def read(self, keyspace: Keyspace, number: int, request: _Request) -> Any:
+    def read(self, keyspace: Keyspace, number: int, request: Request) -> Any:
         """The entries for this consumer; None where a client may wait for some."""
         consumer, now_ms = self._consumer(keyspace), keyspace.now_ms
         if number != NEW:
@@ -241,7 +241,7 @@ def claim(
 )
 def xreadgroup(client: Client, words: Args) -> Any:
     """Reads for a consumer of a group: new entries, or those that it has pending."""
-    request = _Request(words, grouped=True)
+    request = Request(words, grouped=True)
     keyspace = client.keyspace
     sources: list[tuple[_Source, int]] = []
     for key, word in zip(request.keys, request.ids, strict=True):

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from distcache_server.config.changefeed import Changefeed
 from distcache_server.config.kept import (
     Cluster,
     Engine,
@@ -605,6 +606,7 @@ class Config(
     Replication,
     Backing,
     Writing,
+    Changefeed,
     Limits,
     Keys,
     Observation,

@@ -18,6 +18,7 @@ from distcache_server.config import (
     kinds,
     lists,
 )
+from distcache_server.config.changefeed import Databases
 from distcache_server.config.lists import Repeated
 from distcache_server.config.store import declared, option_lines
 from hypothesis import given
@@ -731,6 +732,8 @@ def sample(setting: kinds.Setting[Any]) -> bytes:
             return b"now force"
         case lists.Numbers():
             return b"-5 0 5"
+        case Databases():
+            return b"0 3"
         case lists.Percentiles():
             return b"0.5 99.999 100"
         case lists.BufferLimits():

@@ -1,0 +1,1 @@
+"""The changefeed without a keyspace: positions, events, formats, filters."""

@@ -1,0 +1,192 @@
+"""Events as bytes: JSON or msgpack, headers of CloudEvents, and records for a topic.
+
+Both formats have the same members (docs/changefeed.schema.json).  JSON has text where bytes are
+UTF-8, and ``{"base64": "..."}`` where they are not; msgpack has them as they are.  A hash is an
+object, or in JSON a list of pairs where the name of a field is no text.  A score that is no number
+of JSON is the string ``inf`` or ``-inf``.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from math import isinf
+from typing import Any, NamedTuple
+
+import msgpack
+
+from distcache_replication.changefeed.event import (
+    HASH,
+    REMOVALS,
+    STREAM,
+    ZSET,
+    Event,
+    Omitted,
+    State,
+)
+
+JSON, MSGPACK = FORMATS = ("json", "msgpack")
+CONTENT_TYPES = {JSON: "application/json", MSGPACK: "application/msgpack"}
+OMIT, REFERENCE = "omit", "reference"
+"""What stands for a value that is too large: nothing but its length, or also where to get it."""
+
+
+class Style(NamedTuple):
+    """How events are written."""
+
+    format: str = JSON
+    large: str = OMIT
+    tombstones: bool = False
+    """A record without a value follows when a key is gone, so that a topic can be compacted."""
+
+
+PLAIN = Style()
+
+
+class Record(NamedTuple):
+    """A message for a topic; without a value it is a tombstone."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+def text(data: bytes) -> Any:
+    """Bytes in JSON."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data).decode()}
+
+
+def _same(data: bytes) -> Any:
+    return data
+
+
+Word = Callable[[bytes], Any]
+"""How a format has bytes."""
+
+
+def document(event: Event, published_ms: int, style: Style = PLAIN) -> dict[str, Any]:
+    """All that is said of an event, as maps, lists and plain values."""
+    word = text if style.format == JSON else _same
+    members: dict[str, Any] = {
+        "id": str(event.position),
+        "op": event.operation,
+        "db": event.database,
+        "key": None if event.key is None else word(event.key),
+        "type": None,
+        "value": None,
+        "source": {
+            "history": event.history,
+            "epoch": event.epoch,
+            "offset": event.position.applied,
+        },
+        "time_ms": event.time_ms,
+        "published_ms": published_ms,
+    }
+    state = event.after or event.before
+    if state is not None:
+        members["type"] = state.type
+    if event.after is not None:
+        _put(members, event.after, style, word)
+        if style.large == REFERENCE and isinstance(event.after.value, Omitted):
+            members["reference"] = {"db": members["db"], "key": members["key"]}
+    if event.before is not None:
+        before: dict[str, Any] = {"type": event.before.type, "value": None}
+        _put(before, event.before, style, word)
+        members["before"] = before
+    if event.command is not None:
+        members["command"] = [word(each) for each in event.command]
+    if (transaction := event.transaction) is not None:
+        members["transaction"] = {
+            "id": f"{event.history}:{event.position.offset}",
+            "size": transaction.size,
+            "index": transaction.index,
+        }
+    if event.mark is not None:
+        members["mark"] = event.mark
+    return members
+
+
+def _put(members: dict[str, Any], state: State, style: Style, word: Word) -> None:
+    """What is said of a key at one moment."""
+    if isinstance(state.value, Omitted):
+        members["omitted"] = state.length
+    else:
+        members["value"] = plain(state, style.format, word)
+    if state.expires_ms is not None:
+        members["expires_ms"] = state.expires_ms
+    if state.field_expiry:
+        members["field_expiry"] = [[word(field), ms] for field, ms in state.field_expiry]
+
+
+def plain(state: State, format_: str, word: Word) -> Any:
+    """The value of a key."""
+    value: Any = state.value
+    if isinstance(value, bytes):
+        return word(value)
+    if state.type == HASH:
+        pairs = [(word(field), word(it)) for field, it in value]
+        if format_ == MSGPACK or all(isinstance(field, str) for field, _ in pairs):
+            return dict(pairs)
+        return [list(pair) for pair in pairs]
+    if state.type == ZSET:
+        return [[word(member), _score(score, format_)] for member, score in value]
+    if state.type == STREAM:
+        return [[id_.decode(), [word(each) for each in words]] for id_, words in value]
+    return [word(each) for each in value]
+
+
+def _score(score: float, format_: str) -> Any:
+    if format_ == JSON and isinf(score):
+        return "inf" if score > 0 else "-inf"
+    return score
+
+
+def encode(event: Event, published_ms: int, style: Style = PLAIN) -> bytes:
+    """An event in the format that is configured."""
+    members = document(event, published_ms, style)
+    if style.format == MSGPACK:
+        packed: bytes = msgpack.packb(members)
+        return packed
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def headers(event: Event, style: Style = PLAIN) -> list[tuple[str, bytes]]:
+    """What CloudEvents 1.0 has in the headers of a message, in binary mode."""
+    found = {
+        "ce_specversion": "1.0",
+        "ce_id": f"{event.history}:{event.position}",
+        "ce_type": f"distcache.{event.operation}",
+        "ce_source": f"/distcache/{event.history}/{event.database}",
+        "content-type": CONTENT_TYPES[style.format],
+    }
+    if event.time_ms is not None:
+        seconds, ms = divmod(event.time_ms, 1000)
+        found["ce_time"] = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+    made = [(name, value.encode()) for name, value in found.items()]
+    if event.key is not None:
+        # Attributes of CloudEvents are text: what is none is written as an URI would have it.
+        made.append(("ce_subject", _subject(event.key)))
+    return made
+
+
+def _subject(key: bytes) -> bytes:
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return b"".join(
+            b"%%%02X" % each if each > 126 or each < 33 else b"%c" % each for each in key
+        )
+    return key
+
+
+def records(event: Event, published_ms: int, style: Style = PLAIN) -> Iterator[Record]:
+    """The messages that an event makes."""
+    value = encode(event, published_ms, style)
+    yield Record(event.key, value, headers(event, style))
+    if style.tombstones and event.operation in REMOVALS:
+        yield Record(event.key, None, [])
