@@ -24,6 +24,9 @@ IMAGE ?= distcache-server
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Tests start a thousand servers, which should not compile all modules each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench bench-hot fuzz torture failover docs image clean servers clients
 
@@ -83,7 +86,7 @@ $(INSTALLED_LINT): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
 	touch $@
 
-servers: | $(BIN)/python
+servers: | $(BIN)/python ## get the servers that tests and benchmarks compare with
 	@tests/setup.sh $(BIN)
 	@tests/clients.sh node
 

@@ -5,8 +5,9 @@
 
 A million keys with deadlines are saved with BGSAVE while one connection sends GET, waits for the
 reply and sends the next, and a process of the lowest priority replaces keys; then once more, when a
-set, a hash, a sorted set and a list of a million entries each are there, too, and change. The same
-without BGSAVE comes before each. DEBUG RELOAD says how fast the million keys are loaded.
+set, a hash, a sorted set, a list and a stream of a million entries each are there, too, and change,
+the stream with a group for which all entries are pending. The same without BGSAVE comes before
+each. DEBUG RELOAD says how fast the million keys are loaded.
 
 Memory is what the process grew by, and for Redis what it copied for the child (rdb_last_cow_size).
 """
@@ -34,7 +35,19 @@ LARGE = {
     "HSET": template(b"HSET", b"large hash", b"field:%012d", b"value"),
     "ZADD": template(b"ZADD", b"large zset", b"%012d", b"member:%012d"),
     "RPUSH": template(b"RPUSH", b"large list", b"v" * 100 + b"%012d"),
+    "XADD": template(b"XADD", b"large stream", b"%012d-1", b"field", b"value"),
 }
+CHANGES = [
+    *(pattern for name, pattern in LARGE.items() if name != "XADD"),
+    template(b"SREM", b"large set", b"member:%012d"),
+    template(b"LPOP", b"large list"),
+    template(b"XACK", b"large stream", b"group", b"%012d-1"),
+    template(b"XDEL", b"large stream", b"%012d-1"),
+]
+READ = command(
+    *(b"XREADGROUP", b"GROUP", b"group", b"consumer", b"COUNT", b"1000"),
+    *(b"STREAMS", b"large stream", b">"),
+)
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
@@ -49,7 +62,7 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
             records += [_marked(record) for record in _records(peer, keys)]
     yield Table(
         f"Saving and loading {keys:,} keys of 100 bytes with deadlines,"
-        f" and four values of {keys:,} entries",
+        f" and five values of {keys:,} entries",
         {
             "server": "{name}",
             "saved": "{what}",
@@ -86,6 +99,8 @@ def _records(peer: Peer, keys: int) -> Iterator[Record]:
         }
         for pattern in LARGE.values():
             wire.pour(blocks(pattern, range(keys)), window=4)
+        wire.call(b"XGROUP", b"CREATE", b"large stream", b"group", b"0")
+        wire.pour([(READ, 1)] * (keys // 1000))
         yield _saved(peer, wire, "and large values", lambda: _change(peer, keys, True))
 
 
@@ -146,11 +161,10 @@ def _change(peer: Peer, keys: int, large: bool) -> None:
         while True:
             key = number * 7919 % keys
             work = list(blocks(SET, range(key, key + 10)))
-            if large and number % 50 == 0:
-                work += [
-                    block for it in LARGE.values() for block in blocks(it, range(keys, keys + 1))
-                ]
-                work.append((command(b"LPOP", b"large list"), 1))
+            if large and number % 10 == 0:
+                at = number * 7919 % (keys // 2)
+                work += [each for it in CHANGES for each in blocks(it, range(at, at + 1))]
+                work.append((command(b"LSET", b"large list", b"%d" % at, b"value"), 1))
             wire.pour(work)
             number += 1
             time.sleep(PAUSE_S)

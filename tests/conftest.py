@@ -3,8 +3,10 @@
 `--server host:port` points the black-box tests at a reference server, which settles what is right.
 """
 
+import os
 import re
 from collections.abc import Generator, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     load_profile()
+    # Else each of the many servers that are started compiles all modules again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if address := config.getoption("--server"):
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("--server shares one server: use it without -n")
@@ -53,16 +57,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_REFERENCE] = Server(host.strip("[]"), int(port))
 
 
-LONG = {"test_differential.py", "test_redis_py.py", "test_sentinel.py", "test_torture.py"}
+LONG = ("test_redis_py.py", "test_differential.py", "test_sentinel.py", "test_torture.py")
 """Their tests take up to minutes: workers begin with them, so that none has one left at the end."""
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One more than there are processors, since a test mostly waits for servers and for time."""
+    return (yield) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    long = [item for item in items if item.path.name in LONG]
-    short = [item for item in items if item.path.name not in LONG]
-    half = len(short) // 2
-    # Of two workers one starts in the middle.
-    items[:] = [*long[::2], *short[:half], *long[1::2], *short[half:]]
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for name in LONG for item in items if item.path.name == name]
+    short = (item for item in items if item.path.name not in LONG)
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        # What --dist worksteal gives to this worker first.
+        share = (len(items) - len(ordered)) // (workers - worker)
+        begin = long[worker::workers]
+        ordered += [*begin, *islice(short, max(share - len(begin), 0))]
+    items[:] = [*ordered, *short]
     given = config.stash.get(_REFERENCE, None)
     if given is None:
         return

@@ -6,7 +6,8 @@
 # only redis-tools is installed, whose redis-check-rdb is the same program under another name. The
 # links FOLDER/redis-server and FOLDER/redis-sentinel give those names back. Of the other package only
 # its redis.conf is taken.
-# fuse3 mounts the file system on which tests cut the power.  Kafka's jars go to .cache/kafka.
+# fuse3 mounts the file system on which tests cut the power, faketime makes the clock jump.  Kafka's
+# jars go to .cache/kafka.
 # Tests start PostgreSQL in folders of their own: its package is told, before it is there, to create no
 # cluster, so that nothing of it runs afterwards.
 set -euo pipefail
@@ -92,6 +93,8 @@ if [[ -e /dev/fuse ]] && ! have fusermount3; then
     apt_install fuse3 || true
 fi
 
+have faketime || apt_install faketime || true
+
 if ! command -v java >/dev/null; then
     apt_install openjdk-17-jre-headless || true
 fi
@@ -106,6 +109,8 @@ have redis-server ||
     echo "missing: redis-server; tests with a real Redis or Sentinel will be skipped" >&2
 [[ -e /dev/fuse ]] && have fusermount3 ||
     echo "missing: /dev/fuse or fusermount3 (package fuse3); power cuts will be skipped" >&2
+have faketime ||
+    echo "missing: faketime; tests whose clock jumps will be skipped" >&2
 have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
 command -v java >/dev/null && [[ -e .cache/kafka/complete ]] ||

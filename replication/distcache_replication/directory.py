@@ -24,7 +24,7 @@ from distcache_replication.manifest import (
     decode,
     encode,
 )
-from distcache_replication.segment import Batch, Damaged, Reader, Torn
+from distcache_replication.segment import LINE, Batch, Damaged, Reader, Torn, was_flushed
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -145,7 +145,7 @@ class Directory:
                 yield from reader
             reader.finish()
         except Damaged as error:
-            self._torn(file, error, cut_torn)
+            self._torn(file, error, cut_torn, reader)
         if file.type == INCREMENT:
             self._note(file, path, reader)
 
@@ -165,11 +165,15 @@ class Directory:
         if reader.offset == reader.checked:
             self.starts[file.name] = reader.start
 
-    def _torn(self, file: File, error: Damaged, cut_torn: bool) -> None:
+    def _torn(self, file: File, error: Damaged, cut_torn: bool, reader: Reader) -> None:
         """A record is not whole: take it off where it is the last, else refuse."""
         path = self.path(file.name)
         size = self.files.size(path)
-        torn = isinstance(error, Torn) or self._ends_in_zeros(path, error.at, error.seen, size)
+        torn = (
+            isinstance(error, Torn)
+            or self._ends_in_zeros(path, error.at, error.seen, size)
+            or self._is_unflushed(path, error.at, reader)
+        )
         behind = self.manifest.increments
         behind = behind[behind.index(file) + 1 :] if file in behind else behind
         empty = not any(self.files.size(self.path(other.name)) for other in behind)
@@ -201,6 +205,18 @@ class Directory:
         record = self.files.read(path, at, start - at)
         zeros = len(record) - len(record.rstrip(b"\0")) + size - start
         return zeros >= ZEROS
+
+    def _is_unflushed(self, path: str, at: int, reader: Reader) -> bool:
+        """Whether flushes were told, and none since the record there was written."""
+        if reader.flushed is None:
+            return False
+        rest = b""
+        while data := self.files.read(path, at, CHUNK):
+            at += len(data)
+            if was_flushed(rest + data, reader.offset):
+                return False
+            rest = data[-LINE:]
+        return True
 
     # Writing.  All of this may raise OSError, and then the manifest is what it was.
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from distcache_replication.files import Files
 from distcache_replication.history import History
 from distcache_replication.log import Log
-from distcache_replication.segment import annotation, before, head
+from distcache_replication.segment import annotation, before, flushed, head
 
 Done = Callable[[OSError | None], None]
 Run = Callable[[Callable[[], None], Done], None]
@@ -68,6 +68,8 @@ class Disk:
         self._held = False
         """The increment before the present one is still to be flushed."""
         self._flushing = False
+        self._told: int | None = None
+        """Up to where the present increment says that all is flushed; None where it does not."""
 
     @property
     def acknowledged(self) -> int:
@@ -100,11 +102,15 @@ class Disk:
         self._descriptor, self.size = descriptor, 0
         self.offset = self.begun = self.log.end
         self.marks, self._mark_at = [], 0
+        self._told = None
         self._name(history)
-        if self._old and not self.lost:
+        if not self.lost:
             # The log on disk must have no gap, whatever the order in which files get there: so
-            # nothing goes into this one before all of the last is there for good.
+            # nothing goes into this one before all of the last is there for good; and then its
+            # head, without which nobody knows what was flushed of it.
             self._held = True
+            if not self._old:
+                self._begin()
             self.commit()
 
     def rename(self, history: History) -> None:
@@ -117,6 +123,25 @@ class Disk:
         salt = self._salt = secrets.randbits(32)
         lines = [before(former, end, salt) for former, end in history.lineage]
         self._head = b"".join([head(history.id, self.offset, salt), *lines])
+
+    def _begin(self) -> bool:
+        """Write the head; where that fails, it is written with what comes first."""
+        try:
+            self._put(self._head + self._flush_line())
+        except OSError as error:
+            if self.lost:
+                self._fail(error)
+            return False
+        self._head, self._told = b"", self._tellable
+        return True
+
+    @property
+    def _tellable(self) -> int | None:
+        """Up to where the increment is to say that all is flushed."""
+        return None if self.policy == NO else self.flushed
+
+    def _flush_line(self) -> bytes:
+        return flushed(self._tellable, self._salt) if self._told != self._tellable else b""
 
     def recovered(self) -> None:
         """A new base holds all from before the present increment, which can be trusted."""
@@ -138,19 +163,21 @@ class Disk:
         if self.lost or self._held:
             return False
         offset, end = self.offset, self.log.end
-        if offset == end and not self._head:
+        told = self._tellable
+        if offset == end and not self._head and told == self._told:
             return True
-        data, size = self.log.slice(offset), self.size + len(self._head)
+        start = self._head + self._flush_line()
+        data, size = self.log.slice(offset), self.size + len(start)
         line = annotation(data, offset, self._salt) if data else b""
         try:
-            self._put(self._head + line + data)
+            self._put(start + line + data)
         except OSError as error:
             self._fail(error)
             return False
         if size >= self._mark_at:
             self.marks.append((offset, size, self._salt))
             self._mark_at = size + MARK
-        self._head = b""
+        self._head, self._told = b"", told
         self.offset = end
         if self.policy == NO:
             self.log.advance(end)
@@ -180,7 +207,7 @@ class Disk:
             return
         if self.policy == ALWAYS and not self._held and not self.write():
             return
-        if self.flushed == self.offset and not self._old:
+        if self.flushed == self.offset and not self._old and not self._held:
             return
         mark, descriptor, old = self.offset, self._descriptor, self._old
         self._old = []
@@ -203,8 +230,9 @@ class Disk:
         self.flushed = max(self.flushed, mark)
         self.log.advance(self.flushed)
         if self._held and not self._old:
-            self._held = False
-            self.write()
+            self._held = bool(self._head) and self._begin()
+            if not self._held:
+                self.write()
         self._changed()
         if self._held or (self.policy == ALWAYS and self.log.end > self.flushed):
             self.commit()
@@ -223,6 +251,8 @@ class Disk:
                 raise self.error or OSError("an earlier flush failed")
             self.files.sync(self._descriptor)
             self.flushed = self.offset
+            # So that who changes something in it is found out.
+            self.write()
         finally:
             for descriptor in (*self._old, self._descriptor):
                 if descriptor >= 0:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 BLOCK = 1 << 16
@@ -55,7 +57,8 @@ class Log:
         self._starts: list[int] = []
         self._tail = bytearray()
         self._tail_start = offset
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[Callable[[], None]] = []
+        """Told, once, that the log is longer or that more of it is safe."""
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end: one command, or several that belong together."""
@@ -119,9 +122,13 @@ class Log:
         """Until there is something behind ``offset``; where that ends."""
         while (end := self.frontier if durable else self.end) <= offset:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+            self._waiting.append(partial(_end, waiter))
             await waiter
         return end
+
+    def tell(self, whom: Callable[[], None]) -> None:
+        """Call this when the log is longer: once, and perhaps too early."""
+        self._waiting.append(whom)
 
     def trim(self) -> None:
         """Drop the oldest blocks beyond the limit that every holder has taken."""
@@ -144,9 +151,13 @@ class Log:
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        for tell in waiting:
+            tell()
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def follow(log: Log, follower: Taker) -> None:

@@ -45,6 +45,9 @@ class Replica:
         """When it asked for the log."""
         self.soft_since_s = 0.0
         """Since when too much waits to be sent to it; 0 if not."""
+        self._moved_s = 0.0
+        self._seen = 0, 0
+        """When a full sync was last seen to go on, and how far it was."""
         self.port = 0
         self.address = ""
         """Where it says that others find it."""
@@ -61,6 +64,9 @@ class Replica:
         self.drained = asyncio.Event()
         """Set while the kernel takes what is sent."""
         self.drained.set()
+        self.behind = asyncio.Event()
+        """Set while it has to be sent what cannot be sent at once."""
+        self.behind.set()
         self.reader: Reader | None = None
         """Gives it the log, and keeps it until then."""
         self.task: asyncio.Task[None] | None = None
@@ -70,6 +76,20 @@ class Replica:
         """For how long it has not been heard of."""
         return max(int(now_s - self.heard_s), 0)
 
+    def stuck_s(self, now_s: float, taken: int, said: int) -> float:
+        """For how long a full sync has not gone on, given how many bytes were taken and said.
+
+        While its snapshot is sent the replica has to take it, and while it loads it, to say
+        something now and then.
+        """
+        unsent = self.unsent()
+        seen = taken - unsent, said
+        loads = self.state == LOADING and not self.silent
+        due = unsent > 0 if self.state == SENDING else loads
+        if seen != self._seen or not due:
+            self._seen, self._moved_s = seen, now_s
+        return now_s - self._moved_s
+
     def pending(self, log: Log) -> int:
         """Bytes of the log that are kept for it."""
         behind = log.end - self.offset if self in log.holders else 0
@@ -77,19 +97,27 @@ class Replica:
 
     def ship(self) -> None:
         """Send what comes next here and now, where it is in memory and the kernel takes it."""
-        if self.state == ONLINE and self.reader is not None and self.drained.is_set():
-            data = self.reader.at_hand(MOST)
-            if data:
-                self.send(data)
-                self.offset += len(data)
+        reader = self.reader
+        if self.state != ONLINE or reader is None:
+            return
+        if self.drained.is_set() and (data := reader.at_hand(MOST)):
+            self.send(data)
+            self.offset += len(data)
+        if self.offset < reader.log.end:
+            self.behind.set()
 
     async def follow(self, reader: Reader) -> None:
-        """Send the log, for as long as it lives."""
+        """Send what `ship` could not, for as long as it lives."""
         while True:
+            await self.behind.wait()
+            await self.drained.wait()
+            if self.offset == reader.log.end:
+                self.behind.clear()
+                reader.hold()
+                continue
             data = await reader.read(MOST)
             self.send(data)
             self.offset += len(data)
-            await self.drained.wait()
 
     async def give(self, data: bytes) -> None:
         """Send a part of a snapshot, and wait until it was taken."""

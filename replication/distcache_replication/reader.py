@@ -18,9 +18,13 @@ from distcache_replication.segment import Damaged
 from distcache_replication.segment import Reader as Taken
 
 PIECE = 1 << 15
-"""Bytes of a file that are read at once: checking them holds up the event loop a little, too."""
-PIECES = 1 << 22
-"""As many, in the middle of a long batch."""
+"""Bytes of a file that are read at once, at least, ..."""
+PIECES = 1 << 20
+"""... at most, ..."""
+LONG = 1 << 22
+"""... and in the middle of a long batch."""
+BATCHES = 256
+"""So many batches are checked at once: that of many short ones holds up the event loop, too."""
 
 Off = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 """Runs a function off the event loop."""
@@ -47,19 +51,21 @@ class Reader:
         self.follower = follower
         self._off = off
         self._cursor: Cursor | None = None
-        self._left = memoryview(b"")
-        """What was read from disk and not yet handed on, from the follower's offset on."""
+        self._left = b""
+        """What was read from disk, ..."""
+        self._at = 0
+        """... which was handed on up to here."""
         self._name = name
         self._durable = durable
         self._slot: Slot | None = None
-        self._hold()
+        self.hold()
 
     @property
     def on_disk(self) -> bool:
         """What comes next has to come from disk."""
         return self.follower.offset < self.log.start
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """Have the log kept from here on: in memory, where that is not too much."""
         log, offset = self.log, self.follower.offset
         if self.follower in log.holders:
@@ -79,7 +85,7 @@ class Reader:
         behind = log.end - offset
         if behind > log.limit and self.follower in log.holders and self.archive.covers(offset):
             log.holders.remove(self.follower)
-            self._hold()
+            self.hold()
             log.trim()
 
     def close(self) -> None:
@@ -96,6 +102,7 @@ class Reader:
     def at_hand(self, most: int) -> bytes:
         """``read``, of what is in memory; nothing where that is not what comes next."""
         log, offset = self.log, self.follower.offset
+        self.hold()
         if self._left or not log.start <= offset < log.end:
             return b""
         return log.slice(offset, most)
@@ -104,19 +111,18 @@ class Reader:
         """Up to ``most`` bytes from the follower's offset on, once there are some; raises Lost."""
         while True:
             offset = self.follower.offset
-            self._hold()
+            self.hold()
             size = min(most, await self.log.wait(offset, self._durable) - offset)
-            if self.follower.offset != offset:
-                # It took what was at hand.
-                continue
             if self._left:
-                data = bytes(self._left[:size])
-                self._left = self._left[size:]
+                data = self._left[self._at : self._at + size]
+                self._at += len(data)
+                if self._at == len(self._left):
+                    self._left = b""
                 return data
             if self.log.start <= offset:
                 self._cursor = None
                 return self.log.slice(offset, size)
-            self._left = memoryview(await self._piece(offset))
+            self._left, self._at = await self._piece(offset), 0
 
     async def _piece(self, offset: int) -> bytes:
         """Some bytes from the disk; none where the log goes on in memory.  Raises Lost."""
@@ -149,6 +155,7 @@ class Cursor:
         self.offset = offset
         """What is before it is not wanted, or was handed on."""
         self._files = archive.files
+        self._most = PIECE
         found = at.mark(offset)
         self._position = found[1] if found else 0
         self._taken = Taken(found[1], found[0], found[2]) if found else Taken()
@@ -156,21 +163,22 @@ class Cursor:
     def step(self, end: int, size: int) -> bytes:
         """What comes next, out of so many bytes up to an offset; in a thread.  Raises Damaged."""
         taken = self._taken
-        most = min(max(PIECE, min(taken.rest, PIECES)), size - self._position)
+        most = min(max(self._most, min(taken.rest, LONG)), size - self._position)
         data = self._files.read(self.path, self._position, most) if most > 0 else b""
         if not data:
             raise Damaged(self._position, self._position, f"the log should go on to {end} here")
         self._position += len(data)
         taken.feed(data)
-        parts = []
-        for batch in taken:
+        parts = taken.sound(end)
+        while taken.offset < end and (batch := next(iter(taken), None)) is not None:
             if batch.offset is None or batch.offset + len(batch.data) > end:
                 raise Damaged(batch.at, batch.at, "commands that are not of this log")
-            parts.append(batch.data[max(self.offset - batch.offset, 0) :])
-            if taken.offset == end:
-                break
+            parts += [batch.data, *taken.sound(end)]
+        self._most = min(max(PIECE, BATCHES * len(data) // max(len(parts), 1)), PIECES)
+        piece = b"".join(parts)
+        skipped = max(self.offset - (taken.offset - len(piece)), 0)
         self.offset = max(self.offset, taken.offset)
-        return b"".join(parts)
+        return piece[skipped:]
 
     def mark(self) -> None:
         """Remember the place, for others."""

@@ -8,17 +8,32 @@ from __future__ import annotations
 import os
 
 from distcache_replication.files import Files
-from distcache_replication.manifest import INCREMENT, File, Manifest, Quote, encode
+from distcache_replication.manifest import (
+    BASE,
+    INCREMENT,
+    BadManifest,
+    File,
+    Manifest,
+    Quote,
+    Split,
+    decode,
+    encode,
+)
+
+MOST = 1 << 16
+"""Bytes that the manifest of a half-done upgrade has at most."""
 
 
-def upgrade(files: Files, folder: str, name: str, quote: Quote) -> str | None:
+def upgrade(files: Files, folder: str, name: str, split: Split, quote: Quote) -> str | None:
     """Move the file from beside the directory into it; its old path, None where there is none.
 
-    It can stop anywhere and be begun again.  Raises OSError.
+    It can stop anywhere and be begun again, also where Redis began it, which writes the manifest
+    before it moves the file.  Raises OSError.
     """
     parent = os.path.dirname(folder)
     inside = files.names(folder)
-    if f"{name}.manifest" in inside:
+    begun = f"{name}.manifest" in inside
+    if begun and (name in inside or not _is_begun(files, folder, name, split)):
         return None
     old, new = os.path.join(parent, name), os.path.join(folder, name)
     if name not in inside:
@@ -30,6 +45,15 @@ def upgrade(files: Files, folder: str, name: str, quote: Quote) -> str | None:
         files.sync_folder(parent)
     _name_it(files, folder, name, quote)
     return old
+
+
+def _is_begun(files: Files, folder: str, name: str, split: Split) -> bool:
+    """Whether the manifest names nothing but the old file, as the base: so Redis begins."""
+    try:
+        data = files.read(os.path.join(folder, f"{name}.manifest"), 0, MOST)
+        return decode(data, split) == Manifest(File(name, 1, BASE))
+    except BadManifest:
+        return False
 
 
 def _name_it(files: Files, folder: str, name: str, quote: Quote) -> None:

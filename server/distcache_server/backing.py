@@ -11,7 +11,12 @@ from distcache_replication.backing.feed import Feed, NotSetUp, Wanted
 from distcache_replication.backing.feeds import open_feed, setup_sql
 from distcache_replication.backing.inbound import Rows
 from distcache_replication.backing.plan import Plan
-from distcache_replication.backing.store import BadAddress, Store, bind_all, open_store
+from distcache_replication.backing.store import (
+    BadAddress,
+    WritableStore,
+    bind_all,
+    open_store,
+)
 
 from distcache_server import logs
 from distcache_server.config import Config
@@ -19,14 +24,16 @@ from distcache_server.engine import Engine
 from distcache_server.invalidating import Invalidation
 from distcache_server.loading import Loader
 from distcache_server.snapshot_file import Progress
+from distcache_server.store_waits import StoreWaits
 from distcache_server.warming import Warming
+from distcache_server.writing import Writer
 
 
 class CannotBack(Exception):
     """The backing store or its map cannot be used; the text says why, and the cure."""
 
 
-async def opened(config: Config) -> tuple[Store, list[Plan]]:
+async def opened(config: Config) -> tuple[WritableStore, list[Plan]]:
     """The store that is configured, and the plans of all mappings; raises CannotBack."""
     try:
         mappings = _mappings(config)
@@ -39,8 +46,12 @@ async def opened(config: Config) -> tuple[Store, list[Plan]]:
     except (BadMap, BadAddress) as error:
         raise CannotBack(str(error)) from None
     try:
+        store.write_timeout_s = config.backing_write_timeout / 1000
         await store.open()
-        return store, await bind_all(store, mappings)
+        plans = await bind_all(store, mappings)
+        if any(plan.mapping.writes for plan in plans):
+            await store.prepare(plans)
+        return store, plans
     except BadMap as error:
         await store.close()
         raise CannotBack(f"{config.backing_map or store.shown}: {error}") from None
@@ -63,20 +74,25 @@ def _mappings(config: Config) -> list[mapping.Mapping]:
         raise CannotBack(f"backing-map {path}: {error}") from None
 
 
+def stream_of(config: Config) -> str:
+    """Under which name the store remembers how far it is, and by which our changes are known."""
+    return config.backing_stream or config.backing_slot
+
+
 def _wanted(config: Config) -> Wanted:
     """How the configuration wants to hear of changes."""
     return Wanted(
         config.backing_invalidation,
         config.backing_slot,
         config.backing_publication,
-        config.backing_slot,
+        stream_of(config),
         config.backing_slot_max_lag,
         config.backing_store,
         config.backing_timeout / 1000,
     )
 
 
-async def _feed(config: Config, store: Store, plans: list[Plan]) -> Feed | None:
+async def _feed(config: Config, store: WritableStore, plans: list[Plan]) -> Feed | None:
     """What tells of changes by others; raises CannotBack where it is not set up."""
     if config.backing_invalidation == "no":
         return None
@@ -142,26 +158,50 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
             direction=plan.mapping.direction,
         )
     logs.notice("Reading through to the backing store", store=store.shown)
+    if any(plan.mapping.writes for plan in plans):
+        writer = Writer(engine, store, plans, engine.reader.match, stream_of(config))
+        engine.writer = writer
+        if engine.changes is not None:
+            engine.changes.holds = writer.unwritten
+        engine.reader.waits = StoreWaits(writer, engine.reader)
+        engine.evictor.pinned = writer.pins
+        if engine.config.replicaof is None:
+            try:
+                await writer.succession.ask()
+            except StoreError as error:
+                await stop(engine)
+                raise CannotBack(f"{store.shown}: {error.reason}") from None
     engine.rebuild()
 
 
 async def begin(engine: Engine) -> None:
-    """Hear of changes from now on; until then, clients are told that we are loading."""
-    changes = engine.changes
-    if changes is None or engine.config.replicaof is not None:
-        return
+    """Write from now on, and hear of changes; until then, clients are told that we are loading."""
+    changes, writer = engine.changes, engine.writer
+    if (changes is None and writer is None) or engine.config.replicaof is not None:
+        return  # a replica writes when it is promoted
     engine.loading = Progress(0)
     engine.rebuild()
     try:
-        await changes.begin()
+        if writer is not None:
+            await writer.begin()
+        if changes is not None:
+            await changes.begin()
     finally:
         engine.loading = None
         engine.rebuild()
 
 
+async def drain(engine: Engine) -> None:
+    """Before a clean end: write what is left, for as long as a shutdown may take."""
+    if engine.writer is not None and engine.drains:
+        await engine.writer.drain(engine.config.shutdown_timeout)
+
+
 async def stop(engine: Engine) -> None:
     """Let go of the store."""
     reader = engine.reader
+    if engine.writer is not None:
+        await engine.writer.stop()
     if reader is not None:
         if reader.warming is not None:
             reader.warming.save()

@@ -1,7 +1,7 @@
 """All keys as bytes, gathered from a walk: a snapshot, or commands that make the keys again.
 
 A large value is encoded a piece at a time: `add` says that it is still being read, and `work` goes
-on with it.  What is added meanwhile comes behind it.
+on with it, as it was then (types/kept.py).  What is added meanwhile comes behind it.
 
 The commands are those that Redis's own rewrite uses; only deadlines of fields need HPEXPIREAT,
 which Redis has from 7.4 on.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -41,39 +42,51 @@ LONG = 1 << 14
 """A string of more bytes than this is not compressed on the spot."""
 
 
-def commands_for(key: bytes, value: Value, deadline: int | None) -> Iterator[list[bytes]]:
-    """The commands that make a key again."""
+def commands_for(
+    key: bytes, value: Value, deadline: int | None, kept: bool = False
+) -> Iterator[list[bytes]]:
+    """The commands that make a key again; if ``kept``, as it is now, until its ``release``."""
     kind = type(value)
-    if kind is List:
-        yield from _in_pieces([b"RPUSH", key], list(value), 1)
-    elif kind is Set:
-        yield from _in_pieces([b"SADD", key], list(value), 1)
+    made: Iterator[list[bytes]]
+    if kind is List or kind is Set:
+        start = [b"RPUSH" if kind is List else b"SADD", key]
+        made = _in_pieces(start, value.batches(kept), 1)
     elif kind is SortedSet:
-        words = [word for member in value for word in (double(value.score(member)), member)]
-        yield from _in_pieces([b"ZADD", key], words, 2)
+        scored = map(_scores_first, value.batches(kept))
+        made = _in_pieces([b"ZADD", key], scored, 2)
     elif kind is Hash:
-        words = [word for item in value.items() for word in item]
-        yield from _in_pieces([b"HSET", key], words, 2)
+        flat = (list(chain.from_iterable(items)) for items in value.batches(kept))
+        made = _in_pieces([b"HSET", key], flat, 2)
         if value.deadlines is not None:
-            yield from _field_deadlines(key, value)
+            deadlines = value.deadlines.batches(kept)
+            made = chain(made, _field_deadlines(key, deadlines))
     elif kind is Stream:
-        yield from stream_form.commands_for(key, value)
+        made = stream_form.commands_for(key, value, kept)
     else:
-        yield [b"SET", key, bytes(value)]
-    if deadline is not None:
-        yield [b"PEXPIREAT", key, b"%d" % deadline]
+        made = iter(([b"SET", key, bytes(value)],))
+    if deadline is None:
+        return made
+    return chain(made, ([b"PEXPIREAT", key, b"%d" % deadline],))
 
 
-def _in_pieces(start: list[bytes], words: Sequence[bytes], stride: int) -> Iterator[list[bytes]]:
+def _scores_first(items: Iterable[tuple[bytes, float]]) -> list[bytes]:
+    return [word for member, score in items for word in (double(score), member)]
+
+
+def _in_pieces(
+    start: list[bytes], parts: Iterable[Sequence[bytes]], stride: int
+) -> Iterator[list[bytes]]:
     size = AT_ONCE * stride
-    for at in range(0, len(words), size):
-        yield [*start, *words[at : at + size]]
+    for words in parts:
+        for at in range(0, len(words), size):
+            yield [*start, *words[at : at + size]]
 
 
-def _field_deadlines(key: bytes, value: Hash) -> Iterator[list[bytes]]:
-    for field in value.fields():
-        deadline = value.deadline(field)
-        if deadline is not None:
+def _field_deadlines(
+    key: bytes, parts: Iterable[Sequence[tuple[bytes, int]]]
+) -> Iterator[list[bytes]]:
+    for part in parts:
+        for field, deadline in part:
             yield [b"HPEXPIREAT", key, b"%d" % deadline, b"FIELDS", b"1", field]
 
 
@@ -142,8 +155,9 @@ class PlainBase(Base):
         if index != self._index:
             self._index = index
             self._put((encode([b"SELECT", b"%d" % index]),), slow=False)
-        slow = type(value) is not bytes and type(value) is not Buffer and len(value) > AT_ONCE
-        self._put(map(encode, commands_for(key, value, deadline)), slow)
+        plain = type(value) is bytes or type(value) is Buffer
+        slow = not plain and (len(value) > AT_ONCE or type(value) is Stream)
+        self._put(map(encode, commands_for(key, value, deadline, kept=slow)), slow)
         return slow
 
     def take(self) -> bytes:
@@ -188,7 +202,7 @@ class SnapshotBase(Base):
         if plain and deadline is None and len(value) <= LONG:
             self._put((rdb.plain_entry(key, value, style.compress),), slow=False)
             return False
-        form = snapshot.form_of(value, self._limits, style)
+        form = snapshot.form_of(value, self._limits, style, kept=not plain)
         # Of a compact value the bytes are there already; those of any other are yet to be made.
         slow = type(form.body) is not tuple
         self._put(rdb.entry(key, form, style.compress, deadline), slow)

@@ -170,8 +170,14 @@ class Blocking:
         started, logged = time_ns(), client.logged
         try:
             reply = wait.handler(client, wait.words)
-        except Wait:
+        except Wait as other:
             wait.elapsed_ns += time_ns() - started
+            if not other.keys:
+                # Not for keys any more: it needs a row, or has run, and that is to be safe first.
+                other.words, other.command = other.words or wait.words, wait.command
+                other.handler, other.elapsed_ns = wait.handler, wait.elapsed_ns
+                self.forget(client)
+                self.park(client, other)
         except CommandError as error:
             wait.elapsed_ns += time_ns() - started
             self.fail(client, error)

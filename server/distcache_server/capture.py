@@ -3,7 +3,8 @@
 The walk passes the tables in the order of a scan (types/table.py).  A key that it has not come to
 is given out early, right before a command first changes it: so each key is seen once, with the
 value that it had at the start, and nothing is copied.  Keys that are new since the start are left
-out.  While a large value is being read, a change goes to a copy of it.
+out.  Of a large value that is being read, a change copies the part that it changes, where that is
+yet to be read (types/kept.py).
 
 A database carries its part of the walk along: SWAPDB moves it, and what FLUSHALL takes away is
 still walked, and freed afterwards.
@@ -29,7 +30,6 @@ class Part:
     """The keys of one database."""
 
     __slots__ = (
-        "apart",
         "cursor",
         "deadlines",
         "done",
@@ -51,29 +51,17 @@ class Part:
         """Keys beyond that which were given out, or are new."""
         self.graveyard: list[Any] | None = None
         """Where tables go that only the walk still holds, and what else was left with them."""
-        self.held: dict[bytes, Value] = {}
+        self.held: list[Value] = []
         """Values that were given out and are still being read."""
-        self.apart: list[Value] = []
-        """Those of them that changed since, and are no longer the values of their keys."""
 
     def before(self, key: bytes) -> None:
         """The key is about to change, to come or to go."""
-        if self.held and key in self.held:
-            self._set_apart(key)
-            return
         if key in self.done or place_of(key) < self.cursor:
             return
         self.done.add(key)
         value = self.values.get(key)
         if value is not None and self.emit(self.index, key, value, self.deadlines.get(key)):
-            self.held[key] = value
-            self._set_apart(key)
-
-    def _set_apart(self, key: bytes) -> None:
-        """Leave the value to who reads it; the key goes on with a copy."""
-        value = self.held.pop(key)
-        self.apart.append(value)
-        self.values[key] = value.copy()
+            self.held.append(value)
 
     def step(self, end: int) -> bool:
         """Walk on until ``end`` (perf_counter_ns); True where there is more."""
@@ -87,7 +75,7 @@ class Part:
                 if key in done or (first < self.cursor and place_of(key) < self.cursor):
                     continue
                 if self.emit(self.index, key, value, deadlines.get(key)):
-                    self.held[key] = value
+                    self.held.append(value)
             self.cursor = first + (1 << (MAX_BITS - bits))
             if perf_counter_ns() > end:
                 return self.cursor < END
@@ -123,10 +111,9 @@ class Walk:
 
     def _let_go(self) -> None:
         for part in self._left:
+            for value in part.held:
+                value.release()
             part.held.clear()
-            if part.apart:
-                self.databases[part.index].graveyard += part.apart
-                part.apart = []
 
     def stop(self) -> None:
         """Walk no further."""

@@ -63,6 +63,9 @@ class Server:
         self.stopped = asyncio.Event()
         self.persistence = Persistence(self.engine, self.stopped.is_set)
         self.replication = Replication(self.engine, self.persistence)
+        self.replication.panicked = self._panic
+        self.status = 0
+        """What the process is to end with."""
         self.changefeed = Changefeed(self.engine, self.persistence)
         self.publishing = Publishing(self.engine, self.persistence)
         self.migrations = Migrations(self.engine, self.loop)
@@ -80,6 +83,10 @@ class Server:
         # What is written from now on would be in no snapshot.
         self.engine.pause.hold_writes(SHUTDOWN)
         self.stopped.set()
+
+    def _panic(self) -> None:
+        self.status = 1
+        self._shutdown(Shutdown())
 
     def shut_down(self, flags: tuple[str, ...] = ()) -> None:
         """Stop as SHUTDOWN with these words does; raises CannotSave."""
@@ -249,6 +256,7 @@ class Server:
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
         await self.changefeed.stop()
+        await backing.drain(self.engine)
         await self.replication.stop()
         await backing.stop(self.engine)
         clients = list(self.engine.clients.values())
@@ -371,7 +379,7 @@ async def _serve(config: Config) -> int:
     systemd.notify_systemd("STOPPING=1")
     await server.stop()
     logs.notice("distcache is now ready to exit, bye bye")
-    return 0
+    return server.status
 
 
 def run(config: Config) -> int:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from distcache_server.persistence import Persistence
     from distcache_server.replication import Replication
     from distcache_server.stopping import Stopping
+    from distcache_server.writing import Writer
 
 VERSION = "0.1.0"
 REDIS_VERSION = "7.2.4"
@@ -137,6 +138,10 @@ class Engine:
         """Drops keys whose rows others change in the backing store; None where nobody tells."""
         self.known_changes: Known | None = None
         """Up to where in the store our keys have all changes of others."""
+        self.writer: Writer | None = None
+        """Writes rows of the backing store; None where none are written."""
+        self.drains = True
+        """Before the server stops, it writes what is left to the backing store."""
         self.feed: Changefeed | None = None
         self.publishing: Publishing | None = None
         """The stream of all changes; None for an engine without a server around it."""
@@ -263,6 +268,7 @@ class Engine:
             stats.reset()
         for keyspace in self.databases:
             keyspace.hits = keyspace.misses = keyspace.expired = keyspace.expired_fields = 0
+            keyspace.buried = 0
         self.rates = Rates()
 
     def totals(self) -> Totals:

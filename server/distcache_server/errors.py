@@ -689,3 +689,24 @@ class Misfit(CommandError):
 
 class MappedElsewhere(CommandError):
     text = b"ERR keys that are mapped to rows cannot come from another database"
+
+
+class BackingLag(CommandError):
+    text = b"BACKINGLAG the backing store is too far behind: writes to its keys are refused"
+
+
+class NotStored(CommandError):
+    text = (
+        b"NOTSTORED the backing store does not have this write yet: it stays, and follows when"
+        b" that is possible"
+    )
+
+
+class NotABackend(CommandError):
+    text = b"ERR there is no backing store that is written to"
+
+
+class RowsStay(CommandError):
+    """With the name of the command."""
+
+    text = b"ERR %b would drop keys whose rows are written: delete keys, or rows in the database"

@@ -30,6 +30,9 @@ EXPIRED, EVICTED = b"del", b"unlink"
 LOADED = (b"REPLACE", b"ABSTTL", b"IDLETIME", b"0")
 """How the RESTORE of a row that was loaded ends in the log.  None of a client does, so that who
 follows the log knows the one from the other."""
+LAST = (b"REPLACE", b"ABSTTL", b"IDLETIME", b"1")
+"""How the RESTORE ends that says what a key holds which expires with the next command, where a row
+is to keep that."""
 
 
 class Journal:
@@ -125,6 +128,13 @@ class Journal:
     def evicted(self, keyspace: Keyspace, key: bytes) -> None:
         """A key went to make room."""
         self._add(keyspace, encode([EVICTED, key]))
+
+    def held_at_last(
+        self, keyspace: Keyspace, key: bytes, deadline_ms: int, payload: bytes
+    ) -> None:
+        """A key that is about to expire holds this."""
+        words = [b"RESTORE", key, b"%d" % deadline_ms, payload, *LAST]
+        self._add(keyspace, encode(words))
 
     def fields_removed(self, keyspace: Keyspace, key: bytes, fields: list[bytes]) -> None:
         """Fields of a hash went by deadline."""

@@ -47,6 +47,7 @@ class Keyspace:
     """A database.  ``now_ms`` is Unix time in milliseconds as of the current batch of commands."""
 
     __slots__ = (
+        "buried",
         "capture",
         "changes",
         "deadlines",
@@ -67,6 +68,7 @@ class Keyspace:
         "observed",
         "on_evicted",
         "on_expired",
+        "on_expiring",
         "on_fields_removed",
         "ready",
         "special",
@@ -97,6 +99,8 @@ class Keyspace:
         """When ``uses`` was last seen to grow."""
         self.expired = 0
         self.expired_fields = 0
+        self.buried = 0
+        """Values that were left to be freed between commands."""
         self.graveyard: list[Value] = []
         """Large values that are gone but not yet freed."""
 
@@ -115,6 +119,8 @@ class Keyspace:
         """Told of each key that went by its deadline, which no command logs ..."""
         self.on_evicted: Callable[[Keyspace, bytes], None] | None = None
         """... and of each that went to make room."""
+        self.on_expiring: Callable[[Keyspace, bytes], None] | None = None
+        """Told of each key that is about to go by its deadline."""
         self.on_fields_removed: Callable[[Keyspace, bytes, list[bytes]], None] | None = None
         """Told of the fields of a hash that went by deadline."""
         self.observed = False
@@ -339,23 +345,6 @@ class Keyspace:
                 self.bury(key, old)
         self.changes += len(keys)
 
-    def fill(self, key: bytes, value: Value, deadline: int | None) -> bool:
-        """Put a key where nobody looks yet, while there is no ledger; False where it is already."""
-        table = self.values
-        part = table.parts[hash(key) & table.mask]
-        before = len(part)
-        if part.setdefault(key, value) is not value or len(part) == before:
-            return False
-        table.grown(key, before)
-        if deadline is not None:
-            table = self.deadlines
-            part = table.parts[hash(key) & table.mask]
-            part[key] = deadline
-            table.grown(key, len(part) - 1)
-            self.wheel.add(key, deadline)
-            self.special = True
-        return True
-
     def replace(self, key: bytes, value: Value) -> None:
         """Store a value and keep the deadline.  Then ``changed``."""
         table = self.values
@@ -411,6 +400,7 @@ class Keyspace:
         """Leave a large value to be freed later, a little at a time."""
         if len(value) > LARGE or (type(value) is Stream and value.groups):
             self.graveyard.append(value)
+            self.buried += 1
         if type(value) is Hash and value.deadlines is not None:
             self._forget_fields(key, value)
 
@@ -508,6 +498,8 @@ class Keyspace:
 
     def lapse(self, key: bytes) -> None:
         """Remove a key whose deadline has come, log and tell."""
+        if self.on_expiring is not None:
+            self.on_expiring(self, key)
         self.persist(key)
         self.remove(key)
         self.expired += 1
@@ -541,7 +533,6 @@ class Keyspace:
             return 0
         if self.capture is not None:
             self.capture.before(key)
-            value = self.values[key]
         self._forget_fields(key, value)
         fields = value.take_due(self.now_ms, FIELDS)
         self.note_fields(key, value)
@@ -572,6 +563,7 @@ class Keyspace:
             if key in self.values:
                 self.ready[self, key] = None
         if self.values.count:
+            self.buried += self.values.count
             self.graveyard += [self.wheel, self.field_wheel]
             if self.capture is not None:
                 self.capture.graveyard = self.graveyard

@@ -23,8 +23,18 @@ from distcache_replication.segment import encode
 
 from distcache_server import logs, snapshot
 from distcache_server.arguments import Args
-from distcache_server.framing import STAR, Framer, Parser, ProtocolError, encoded_length
+from distcache_server.dispatch import rows
+from distcache_server.framing import (
+    FEW_WORDS,
+    STAR,
+    Framer,
+    Parser,
+    ProtocolError,
+    encoded_length,
+    parse_uniform,
+)
 from distcache_server.keyspace import Keyspace
+from distcache_server.replay import Panic
 
 if TYPE_CHECKING:
     from distcache_server.replication import Replication
@@ -36,7 +46,11 @@ READ_AHEAD = 4 << 20
 """Bytes that may wait to be taken."""
 LINE = 64 << 10
 MOST_DATABASES = 1 << 31
+SHORT = 4 << 10
+"""So few bytes of a command that is cut off are read again when more have come."""
 END = b"\r\n"
+LIKELY = b"\r\n*"
+"""Stands between two commands, and seldom within a word."""
 MISPLACED = "a word does not end where its length says"
 """A client is not asked for more than the lengths; of the log no byte may be another."""
 
@@ -159,6 +173,8 @@ class Session(asyncio.Protocol):
         """Bytes that it was fed and that belong to no command yet."""
         self._tail = b""
         """The last two of them."""
+        self._cut = b""
+        """All of them, where they are few: what comes next is read together with them."""
 
     def _introduction(self) -> Introduction:
         config, persistence = self.engine.config, self.replication.persistence
@@ -189,11 +205,16 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.link.heard_s = monotonic()
         self.replication.net_input += len(data)
-        self._inbox.append(data)
-        self._size += len(data)
+        inbox, size = self._inbox, len(data)
+        inbox += (
+            [data] if size <= PIECE else [data[at : at + PIECE] for at in range(0, size, PIECE)]
+        )
+        self._size += size
         if self._size > READ_AHEAD and self.transport is not None:
             self.transport.pause_reading()
-        self._go_on()
+        if not self._scheduled:
+            # In this turn, so that a write is soon seen here.
+            self._work()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
@@ -229,20 +250,12 @@ class Session(asyncio.Protocol):
         # These refer to each other; the collector is off.
         self._take = _ignore
 
-    def _go_on(self) -> None:
-        if not self._scheduled and not self.closed.is_set():
-            self._scheduled = True
-            self.replication.loop.call_soon(self._work)
-
     def _work(self) -> None:
         """Take a piece of what has arrived; others have their turn before the next."""
         self._scheduled = False
         if not self._inbox or self.closed.is_set():
             return
         data = self._inbox.popleft()
-        if len(data) > PIECE:
-            self._inbox.appendleft(data[PIECE:])
-            data = data[:PIECE]
         full = self._size > READ_AHEAD
         self._size -= len(data)
         if full and self._size <= READ_AHEAD and self.transport is not None:
@@ -257,12 +270,16 @@ class Session(asyncio.Protocol):
             self.drop(f"the snapshot cannot be used: {error.reason}, at offset {error.offset}")
         except ProtocolError as error:
             self.drop(f"the log cannot be read: {error.text}")
+        except Panic as error:
+            self.drop(None)
+            self.replication.panic(str(error))
         except Exception as error:
             self.engine.counters.unexpected_errors += 1
             logs.failure("Unexpected error in the link to the primary", error)
             self.drop("an unexpected error")
-        if self._inbox:
-            self._go_on()
+        if self._inbox and not self.closed.is_set():
+            self._scheduled = True
+            self.replication.loop.call_soon(self._work)
 
     # Introduction
 
@@ -362,27 +379,24 @@ class Session(asyncio.Protocol):
 
     def _stream(self, data: bytes) -> None:
         """A piece of the log."""
-        if self._framer is None:
+        if self._cut or self._framer is None:
+            data, self._cut = self._cut + data, b""
             if data[0] != STAR:
                 raise ProtocolError(f"{data[:1]!r} stands where a command should begin")
-            parsed = self._parser.parse(data)
-            if parsed is not None:
-                batch, rest = parsed
-                if batch:
-                    read = data[: len(data) - len(rest)] if rest else data
-                    if not read.endswith(END):
-                        raise ProtocolError(MISPLACED)
-                    self._apply(batch, read)
-                if not rest:
-                    return
-                data = rest
+            data = self._take_whole(data)
+            if not data:
+                self._framer = None
+                return
             self._framer = Framer()
             self._fed, self._tail = 0, b""
+            if len(data) < SHORT:
+                self._cut = data
         framer = self._framer
         framer.feed(data)
         self._fed += len(data)
         tail = self._tail + data
         while (words := framer.next()) is not None:
+            self._cut = b""
             whole, end = encode(words), len(tail) - len(framer)
             if self._fed - len(framer) != len(whole) or tail[end - 2 : end] != END:
                 raise ProtocolError(MISPLACED)
@@ -397,23 +411,51 @@ class Session(asyncio.Protocol):
         if framer.between_commands:
             self._framer = None
 
+    def _take_whole(self, data: bytes) -> bytes:
+        """Run the commands that are whole, as far as the fast ways tell; the bytes behind them."""
+        behind = b""
+        if not data.endswith(END):
+            # Where the last command most likely begins.
+            at = data.rfind(LIKELY) + len(END)
+            if at < len(LIKELY):
+                return data
+            data, behind = data[:at], data[at:]
+        columns = parse_uniform(data) if data[:4] in FEW_WORDS else None
+        if columns is not None and self.replication.replay.run_alike(columns):
+            self._append(data)
+            return behind
+        parsed = self._parser.parse(data) if columns is None else (rows(columns), b"")
+        if parsed is None:
+            return data + behind
+        batch, rest = parsed
+        if batch:
+            read = data[: len(data) - len(rest)] if rest else data
+            if not read.endswith(END):
+                raise ProtocolError(MISPLACED)
+            self._apply(batch, read)
+        return rest + behind
+
     def _apply(self, batch: list[Args], data: bytes) -> None:
         """Run commands of the log, whose bytes these are, and take them into ours."""
-        replication, replay = self.replication, self.replication.replay
-        asked = any(words[0] == b"REPLCONF" for words in batch)
+        replay = self.replication.replay
+        asked = b"REPLCONF" in data and any(words[0] == b"REPLCONF" for words in batch)
         replay.run(batch)
         whole = len(data)
         if replay.in_transaction:
             begun = [at for at, words in enumerate(batch) if words[0].upper() == b"MULTI"]
             whole = encoded_length(batch[: begun[-1]]) if begun else 0
         if whole:
-            replication.persistence.log.append(self._held + data[:whole])
+            self._append(self._held + data[:whole])
             self._held = b""
         self._held += data[whole:]
-        if self.engine.ready:
-            self.engine.blocking.serve(self.engine.ready)
         if asked:
             self.acknowledge()
+
+    def _append(self, data: bytes) -> None:
+        """Take what was applied into our log."""
+        self.replication.persistence.log.append(data)
+        if self.engine.ready:
+            self.engine.blocking.serve(self.engine.ready)
 
 
 def _duplicate(transport: asyncio.Transport) -> socket.socket:

@@ -26,21 +26,25 @@ from distcache_replication.backing.plan import Plan, Row
 
 from distcache_server import dispatch, logs, snapshot
 from distcache_server.arguments import Args, Columns
-from distcache_server.blocking import Wait
 from distcache_server.client import Client
-from distcache_server.errors import BackingDown, CommandError, MappedElsewhere, OutOfMemory
+from distcache_server.errors import (
+    BackingDown,
+    MappedElsewhere,
+    OutOfMemory,
+)
 from distcache_server.events import GENERIC
 from distcache_server.fitting import Fitting
-from distcache_server.journal import LOADED
+from distcache_server.journal import EVICTED, LOADED
+from distcache_server.loads import Figures, Load, LoadWait
 from distcache_server.registry import Command, Flag, Handler, Run
-from distcache_server.reply import Wire
 from distcache_server.touching import Touched, touched_by
 
 if TYPE_CHECKING:
-    from distcache_replication.backing.store import KeyValues, Store
+    from distcache_replication.backing.store import Store
 
     from distcache_server.engine import Engine
     from distcache_server.keyspace import Keyspace
+    from distcache_server.store_waits import StoreWaits
     from distcache_server.warming import Warming
 
 BATCH = 1000
@@ -49,63 +53,13 @@ SLICE = 100
 """Rows that are taken over, and clients that are served, before others have their turn."""
 AHEAD = 1000
 """Commands behind one that waits whose keys are loaded with its own."""
+AHEAD_MS = 100
+"""For so long it is remembered at least that one of these has no row."""
 ABSENT = 100_000
 """Keys without a row that are remembered, at most."""
 ROUNDS = 5
 """Times that a command waits before it is told that its keys do not stay."""
 WRITES = int(Flag.WRITE)
-
-
-class Load:
-    """A key that is being loaded, and the commands that wait for it."""
-
-    __slots__ = ("began_s", "fenced", "key", "plan", "values", "waits")
-
-    def __init__(self, key: bytes, plan: Plan, values: KeyValues) -> None:
-        self.key = key
-        self.plan = plan
-        self.values = values
-        self.waits: list[LoadWait] = []
-        self.fenced = False
-        """The key was changed or dropped since: what was read is of no use."""
-        self.began_s = monotonic()
-
-
-class LoadWait(Wait):
-    """Raised in place of a command: its keys are being loaded."""
-
-    def __init__(self, client: Client) -> None:
-        refused = Wire(BackingDown(b"", b"the client was unblocked").wire())
-        super().__init__([], None, 0, refused)
-        self.client = client
-        self.pending: set[Load] = set()
-        self.absent: set[bytes] = set()
-        """Keys that turned out to have no row, since the command came."""
-        self.error: CommandError | None = None
-        self.rounds = 1
-
-
-class Figures:
-    """What was done so far."""
-
-    __slots__ = ("absent", "failed", "fenced", "loaded", "queries", "refreshed", "shed", "stale")
-
-    def __init__(self) -> None:
-        self.loaded = 0
-        """Rows that were put into the cache."""
-        self.absent = 0
-        """Keys that have no row."""
-        self.failed = 0
-        """Keys that could not be loaded."""
-        self.fenced = 0
-        """Keys that changed while they were loaded."""
-        self.queries = 0
-        self.refreshed = 0
-        """Loads ahead of the end of a key's time."""
-        self.shed = 0
-        """Keys that were not asked for: too many were, or the store is away."""
-        self.stale = 0
-        """Reads that were answered with a value past its time."""
 
 
 def _name(command: Command, words: Args) -> str:
@@ -136,7 +90,7 @@ class Loader:
         self.home: Keyspace = engine.databases[0]
         self.window_ms = max(it.mapping.stale_ms + it.mapping.refresh_ms for it in plans)
         """A key with less time left may have to be loaded anew."""
-        self._match = matcher([plan.pattern for plan in plans])
+        self.match = matcher([plan.pattern for plan in plans])
         self._client = Client(engine)
         self._fitting = Fitting(engine)
         self._touched: dict[str, Touched] = {}
@@ -153,6 +107,8 @@ class Loader:
         self._again: LoadWait | None = None
         """The wait of the command that now runs again."""
         self._rarely = logs.Rarely()
+        self.waits: StoreWaits | None = None
+        """Writes rows, too, and who waits for that; None where rows are only read."""
 
     # Around the handlers
 
@@ -160,8 +116,15 @@ class Loader:
         """The handler of a command, with what it needs loaded and judged before it runs."""
         touched = touched_by(command)
         writes = bool(command.bits & WRITES)
+        waits = self.waits
         if touched is None:
-            return self._fencing_all(handler) if writes else handler
+            if writes:
+                return self._fencing_all(
+                    handler if waits is None else waits.sparing(command, handler)
+                )
+            if waits is not None and command.name == "exec":
+                return waits.around_exec(handler)
+            return handler
         self._touched[command.name] = touched
         if writes:
             return self._writing(command, touched, handler)
@@ -195,7 +158,7 @@ class Loader:
         return run
 
     def _writing(self, command: Command, touched: Touched, handler: Handler) -> Handler:
-        engine, home, match = self.engine, self.home, self._match
+        engine, home, match = self.engine, self.home, self.match
         plans = self.plans
         # With one key, what is no row is found out at once.
         only = 0 if touched.crosses else touched.only
@@ -207,17 +170,24 @@ class Loader:
                 if touched.crosses and any(map(match, touched.written(words))):
                     raise MappedElsewhere
                 return handler(client, words)
+            waits = self.waits
             if not engine.in_transaction:
+                if waits is not None and waits.writer.full:
+                    waits.hold_back(client, touched.written(words))
                 self.require(client, touched.read(words), writes=True)
             judged = []
+            through = False
             for key in touched.written(words):
                 if (found := match(key)) is not None:
                     self.fence(key)
                     plan = plans[found[0]]
+                    through |= plan.mapping.through
                     if not plan.any_type:
                         judged.append((key, plan))
             if judged:
                 self._fitting.judge(home, command, words, touched.all(words), judged)
+            if through and waits is not None:
+                return waits.run(client, words, handler)
             return handler(client, words)
 
         return run
@@ -237,7 +207,7 @@ class Loader:
         touched, original = self._touched.get(command.name), command.run
         if original is None or touched is None:
             return original
-        home, match, near = self.home, self._match, self._near
+        home, match, near = self.home, self.match, self._near
         writes = bool(command.bits & WRITES)
         warming = None if writes else self.warming
 
@@ -278,8 +248,10 @@ class Loader:
                 continue
             touched = self._touched.get(_name(entry.command, words))
             if touched is not None:
-                keys = changed if entry.command.bits & WRITES else read
-                keys.update(dict.fromkeys(touched.read(words)))
+                writes = bool(entry.command.bits & WRITES)
+                (changed if writes else read).update(dict.fromkeys(touched.read(words)))
+                if writes and self.waits is not None and self.waits.writer.full:
+                    self.waits.hold_back(client, touched.written(words))
         if missing := self._missing(changed, True) | self._missing(read, False):
             self._wait(client, missing)
 
@@ -311,23 +283,34 @@ class Loader:
 
     def _new(self, key: bytes) -> Load | None:
         """A load of the key, which has not begun; None where it is no row, or cannot be one."""
-        found = self._match(key)
+        found = self.match(key)
         if found is None:
             return None
         plan = self.plans[found[0]]
         values = plan.key_of(key, found[1])
-        return None if values is None else Load(key, plan, values)
+        if values is None:
+            return None
+        if plan.mapping.writes and self.waits is not None:
+            writer = self.waits.writer
+            if writer.following and writer.unwritten(key, plan):
+                return None  # its row is not what the key holds, or that it is gone
+        return Load(key, plan, values)
+
+    def _is_away(self) -> bool:
+        """Whether the store is not to be asked now."""
+        unknown = self.waits is not None and not self.waits.writer.following
+        return unknown or not self.breaker.allows(monotonic())
 
     def plan_of(self, key: bytes) -> Plan | None:
         """The plan that a key is mapped by; None where it is no row."""
-        found = self._match(key)
+        found = self.match(key)
         return None if found is None else self.plans[found[0]]
 
     def preload(self, key: bytes) -> bool:
         """Load a key that nobody has asked for yet; False where that cannot be."""
         if key in self.loads or key in self.home.values or len(self.loads) >= self._most:
             return False
-        load = self._new(key) if self.breaker.allows(monotonic()) else None
+        load = None if self._is_away() else self._new(key)
         if load is not None:
             self._begin(load)
         return load is not None
@@ -337,13 +320,13 @@ class Loader:
         if not self.window_ms or (deadline := self.home.deadline(key)) is None:
             return False
         left_ms = deadline - self.home.now_ms
-        if left_ms > self.window_ms or (found := self._match(key)) is None:
+        if left_ms > self.window_ms or (found := self.match(key)) is None:
             return False
         plan = self.plans[found[0]]
         mapping = plan.mapping
         if left_ms > mapping.stale_ms + mapping.refresh_ms:
             return False
-        away = not self.breaker.allows(monotonic())
+        away = self._is_away()
         if left_ms <= mapping.stale_ms:
             if writes or (away and mapping.away != "stale"):
                 return True
@@ -362,7 +345,7 @@ class Loader:
             wait.absent, wait.rounds = again.absent, again.rounds + 1
         if self.engine.pause.until_ms:
             self.engine.pause.hold(client)
-        away = not self.breaker.allows(monotonic())
+        away = self._is_away()
         for load in missing.values():
             mapping = load.plan.mapping
             begun = load.key in self.loads
@@ -408,7 +391,7 @@ class Loader:
 
     def _look_ahead(self, client: Client) -> None:
         """Load also what the commands need that the client has sent behind the one that waits."""
-        if client.keyspace is not self.home:
+        if client.keyspace is not self.home or self._is_away():
             return
         home = self.home
         for words in client.backlog[:AHEAD]:
@@ -520,11 +503,13 @@ class Loader:
         self.figures.absent += 1
         if self.home.exists(load.key):
             self._remove(load.key)
-        if mapping.absent_ms:
+        # What was loaded ahead is for a command that comes next.
+        kept_ms = mapping.absent_ms or (0 if load.waits else AHEAD_MS)
+        if kept_ms:
             self.absent.pop(load.key, None)
             while len(self.absent) >= ABSENT:
                 del self.absent[next(iter(self.absent))]
-            self.absent[load.key] = now_ms + mapping.absent_ms
+            self.absent[load.key] = now_ms + kept_ms
         for wait in load.waits:
             wait.absent.add(load.key)
 
@@ -550,7 +535,8 @@ class Loader:
         self.home.remove(key)
         self.home.changed(key, b"del", GENERIC)
         if self.engine.log is not None:
-            self.engine.log(self._client, [b"DEL", key])
+            # The key goes, and no client deleted the row.
+            self.engine.log(self._client, [EVICTED, key])
 
     async def _serve(self, loads: Iterable[Load]) -> None:
         """Run the commands that waited for these loads and now have all they need."""
@@ -559,14 +545,15 @@ class Loader:
             for wait in load.waits:
                 wait.pending.discard(load)
                 if not wait.pending and wait.client.blocked is wait:
-                    self._run_again(wait)
+                    self.run_again(wait)
                     served += 1
                     if served % SLICE == 0:
                         await asyncio.sleep(0)
             load.waits = []
         await asyncio.sleep(0)
 
-    def _run_again(self, wait: LoadWait) -> None:
+    def run_again(self, wait: LoadWait) -> None:
+        """Run the command of a client that waited."""
         if wait.error is not None:
             self.engine.blocking.fail(wait.client, wait.error)
             return

@@ -40,6 +40,8 @@ WATCH_NS = 20_000_000
 """Between two looks at the size of the process."""
 TRIM_NS = 10_000_000_000
 """Between two requests to the allocator to give back what is free."""
+MOST_LOOKS = 20
+"""Times that a key is sought which may go."""
 FRESH_MS = 5
 """How old that sum may be when keys have to go for it, where one step is enough."""
 
@@ -104,6 +106,8 @@ class Evictor:
         """When keys last had to go, and so clients were looked at."""
         self._watched_ns = self._trimmed_ns = 0
         """When the size of the process was last looked at, and was last found too large."""
+        self.pinned: Callable[[Keyspace, bytes], bool] | None = None
+        """Whether a key must not go, as the backing store does not have it yet."""
         self.idle = False
         """Nothing is evicted for the time being: writes are paused, or the primary sees to it."""
         self.configure()
@@ -199,8 +203,12 @@ class Evictor:
 
     def _victim(self, now_ms: int) -> tuple[Keyspace, bytes] | None:
         """The key that is to go, or None where the policy allows none to."""
+        looks = 0
         while True:
             if not self._doomed:
+                looks += 1
+                if looks > MOST_LOOKS:
+                    return None
                 self._doomed = self._doom(now_ms)
                 if not self._doomed:
                     return None
@@ -208,7 +216,9 @@ class Evictor:
             policy, deadline = self._policy_of(keyspace), keyspace.deadlines.get(key)
             # It may have gone, or been used, since it was found.
             there = key in keyspace.values and not (self._volatile and deadline is None)
-            if there and policy is not None and policy.worth(key, deadline, now_ms) <= worth:
+            if not there or policy is None or policy.worth(key, deadline, now_ms) > worth:
+                continue
+            if self.pinned is None or not self.pinned(keyspace, key):
                 return keyspace, key
 
     def _doom(self, now_ms: int) -> list[tuple[int, Keyspace, bytes]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from distcache_server.engine import Engine
     from distcache_server.invalidating import Invalidation
     from distcache_server.loading import Loader
+    from distcache_server.store_waits import StoreWaits
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 STEP_NS = 1_000_000
@@ -190,6 +191,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
         yield CounterMetricFamily(f"redis_{it.name}", it.help, it.read(engine))
     if engine.reader is not None:
         yield from _backing(engine.reader)
+        if engine.reader.waits is not None:
+            yield from _backing_writes(engine.reader.waits)
     if engine.changes is not None:
         yield from _changes(engine.changes)
     totals = engine.totals()
@@ -381,6 +384,33 @@ def _changes(changes: Invalidation) -> Iterator[Metric]:
         ("changes_connections", "Connections for changes that were made.", figures.reconnects),
         ("invalidated", "Keys that went since others changed their rows.", figures.dropped),
         ("swept", "Times that all mapped keys went.", figures.swept),
+    ):
+        yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
+
+
+def _backing_writes(waits: StoreWaits) -> Iterator[Metric]:
+    """Writing to it."""
+    writer, figures = waits.writer, waits.writer.figures
+    size, seconds = writer.lag()
+    position = writer.position
+    for name, text, value in (
+        ("writing", "1: what clients write reaches the rows.", int(writer.status == "writing")),
+        ("epoch", "The epoch of our writes.", position.epoch if position is not None else 0),
+        ("offset", "The rows are the keys as of here.", position.offset if position else 0),
+        ("pending", "Changes that are not written.", writer.pending),
+        ("lag_bytes", "Bytes of the log that it is behind.", size),
+        ("lag_seconds", "Seconds that it is behind.", seconds),
+        ("held_writes", "Commands that wait as it is too far behind.", waits.held),
+    ):
+        yield GaugeMetricFamily(f"distcache_backing_{name}", text, value)
+    for name, text, count in (
+        ("batches", "Transactions that wrote rows.", figures.batches),
+        ("rows", "Changes that were written.", figures.rows),
+        ("dead_letters", "Changes that it refused.", figures.dead),
+        ("write_failures", "Attempts to write that failed.", figures.failed),
+        ("deposed", "Times that another server had taken over.", figures.deposed),
+        ("full_passes", "Times that all keys were written.", figures.passes),
+        ("dropped", "Keys that were dropped as rows were newer.", figures.dropped),
     ):
         yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
 

@@ -66,6 +66,8 @@ class Persistence:
         self.log = Log(config.repl_backlog_size)
         self.history = engine.history
         self.journal = Journal(engine, self.log, self.history)
+        self.begun = False
+        """What is on disk has been loaded."""
         self.is_known = False
         """What was loaded is the whole of its history up to the end of the log."""
         self.walking = asyncio.Lock()
@@ -112,7 +114,7 @@ class Persistence:
         """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
         directory = self.directory
         try:
-            old = upgrade(self.files, directory.folder, directory.name, quote)
+            old = upgrade(self.files, directory.folder, directory.name, split, quote)
             if old is not None:
                 logs.notice("Took an old log into its directory", file=old, to=directory.folder)
             if directory.open():
@@ -145,15 +147,20 @@ class Persistence:
         self.log.restart(directory.offset)
         self.archive.load(directory, monotonic() - time())
 
-    def reload(self) -> None:
-        """Load the log again, here and now, where it is `complete`; raises Refused, OSError."""
+    def reload(self) -> bool:
+        """Load the log again, here and now; False where there is none.  Raises Refused, OSError.
+
+        While nothing is logged it is the one that was left when something was last.
+        """
         engine, disk = self.engine, self.disk
-        assert disk is not None
-        if disk.error is not None or not disk.write():
+        if disk is not None and not self.complete:
+            return False
+        if disk is not None and (disk.error is not None or not disk.write()):
             raise disk.error or OSError("the log cannot be written now")
         now_ms = engine.now_ms
         directory = self._directory()
-        directory.open()
+        if not directory.open():
+            return False
         for keyspace in engine.databases:
             keyspace.clear()
         loader = Loader(engine, directory)
@@ -167,10 +174,12 @@ class Persistence:
                 keyspace.now_ms = now_ms
             engine.evictor.recount()
         engine.snapshot.saved_changes = engine.snapshot.all_changes()
+        return True
 
     def start(self) -> None:
         """Log from now on, where that is configured; raises OSError."""
         engine = self.engine
+        self.begun = True
         if engine.config.appendonly and engine.loading is None:
             self._append()
         for change, name in (
@@ -293,8 +302,9 @@ class Persistence:
         ``save`` is what was asked for, if anything was.
         """
         engine = self.engine
-        # While it loads, what is there is only a part of the snapshot.
-        if engine.loading is not None:
+        engine.drains = save is not False
+        # Until it is loaded, what is there is nothing or a part of the snapshot.
+        if not self.begun or engine.loading is not None:
             return True
         self.saver.stop()
         if save is None:

@@ -110,6 +110,7 @@ class Keys:
     ``limit`` 2 half of the rest) in steps of ``step``; or, with ``numkeys``, the word there is
     their number.  ``access`` lists Redis's flags: RO, RW, OW or RM, and what is done with the data.
     ``unknown`` keys stand where no rule finds them; then ``getkeys`` of the command does.
+    ``notes`` say for what readers may wonder about.
     """
 
     first: int = 1
@@ -120,10 +121,11 @@ class Keys:
     limit: int = 0
     numkeys: bool = False
     unknown: bool = False
+    notes: str = ""
 
-    def __call__(self, access: str) -> Keys:
+    def __call__(self, access: str, notes: str = "") -> Keys:
         """The same places with other access flags: ``ONE_KEY("OW INSERT")``."""
-        return replace(self, access=access)
+        return replace(self, access=access, notes=notes)
 
     def positions(self, words: Args) -> list[int] | None:
         """Indexes of the words that are keys; None where their number makes no sense."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import IO, TYPE_CHECKING
@@ -152,6 +154,8 @@ class Replicas:
     def _join(self, client: Client, it: Replica) -> None:
         self.clients[client] = it
         client.enter("monitoring")
+        if self.engine.config.repl_disable_tcp_nodelay:
+            _gather(client.descriptor)
         logs.notice("Replica asks for synchronization", replica=self.place(client))
         self.count()
 
@@ -226,6 +230,7 @@ class Replicas:
             engine.lonely, engine.relaying = lonely, relaying
             engine.on_the_way = self.shipping.may_go if relaying else None
             engine.arrange_barrier()
+            self.shipping.ship()
             engine.rebuild()
 
     def _synchronize(self) -> None:
@@ -278,6 +283,8 @@ class Replicas:
         it.state = ONLINE
         assert it.reader is not None
         it.task = self.loop.create_task(self._follow(it, it.reader))
+        # Not now: what it is answered must go first.
+        self.shipping.ship_soon()
         self.count()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:
@@ -330,6 +337,11 @@ class Replicas:
         ):
             logs.warning("Disconnecting timedout replica", replica=self.place(client))
             client.kill()
+            return
+        if it.stuck_s(now_s, client.net_out, client.net_in) > config.repl_timeout:
+            logs.warning("Disconnecting timedout replica (full sync)", replica=self.place(client))
+            client.kill()
+            self.engine.forget(client)
             return
         if it.reader is not None:
             it.reader.relax()
@@ -509,6 +521,12 @@ class Replicas:
         ):
             await asyncio.sleep(0.01)
         self.confirming.give_up()
+
+
+def _gather(descriptor: int) -> None:
+    """Have the kernel wait for more before it sends a small packet."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
 
 
 def _nameless(folder: str) -> IO[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Replication:
         """Our keys are those of our history at the end of our log."""
         self.net_input = 0
         """Bytes that came from primaries."""
+        self.panicked: Callable[[], None] = _nothing
+        """Ends the server, where the configuration forbids to go on as a replica."""
         engine.replication = self
         for name in ("replica-read-only", "replica-serve-stale-data"):
             engine.config.on_change(self._rules_changed, name)
@@ -107,6 +110,8 @@ class Replication:
         engine.follows = True
         if engine.reader is not None:
             engine.reader.fence_all()
+        if engine.writer is not None:
+            engine.writer.demoted()
         logs.set_role("S")
         self.persistence.journal.mute(True)
         for client in engine.clients.values():
@@ -133,6 +138,8 @@ class Replication:
         self.replicas.promoted()
         logs.notice("MASTER MODE enabled", history=persistence.history.id)
         self._rules_changed()
+        if engine.writer is not None:
+            engine.writer.promoted()
         return True
 
     def _rules_changed(self) -> None:
@@ -150,6 +157,13 @@ class Replication:
         """The link to the primary is up, or down."""
         if self.engine.stale or not self.engine.config.replica_serve_stale_data:
             self._rules_changed()
+
+    def panic(self, reason: str) -> None:
+        """Follow the primary no more, and have the server end."""
+        logs.warning("The replica stops", reason=reason)
+        if self.link is not None:
+            self.link.stop()
+        self.panicked()
 
     # What the link has to say
 
@@ -221,4 +235,4 @@ class Replication:
 
 
 def _nothing() -> None:
-    """A request to a primary that is gone."""
+    """A request to a primary that is gone, or to nobody."""

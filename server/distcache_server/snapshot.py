@@ -13,6 +13,7 @@ from typing import Any
 from distcache_replication import rdb
 
 from distcache_server import stream_form
+from distcache_server.filling import Entry, fill
 from distcache_server.keyspace import Keyspace
 from distcache_server.types.buffer import Buffer
 from distcache_server.types.hash import Hash
@@ -22,8 +23,6 @@ from distcache_server.types.set import LISTPACK, Set
 from distcache_server.types.sorted_set import Item, SortedSet
 from distcache_server.types.stream import Stream
 
-SPAN = 1000
-"""Members of a sorted set that are copied together."""
 FIELD_DEADLINES = 12
 """The version of the format that has deadlines of fields."""
 
@@ -31,50 +30,52 @@ FIELD_DEADLINES = 12
 # Writing
 
 
-def form_of(value: Any, limits: Limits, style: rdb.Style) -> rdb.Form:
-    """The form of a value, compact or not as its encoding is."""
-    return FORMS[type(value)](value, limits, style)
+def form_of(value: Any, limits: Limits, style: rdb.Style, kept: bool = False) -> rdb.Form:
+    """The form of a value, compact or not as its encoding is.
+
+    If ``kept``, of the value as it is now, which may change while the form is written, until its
+    ``release``.
+    """
+    return FORMS[type(value)](value, limits, style, kept)
 
 
-def _of_string(value: bytes, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_string(value: bytes, _limits: Limits, style: rdb.Style, _kept: bool) -> rdb.Form:
     return rdb.of_string(bytes(value), style)
 
 
-def _of_list(value: List, limits: Limits, style: rdb.Style) -> rdb.Form:
-    return rdb.of_list(list(value), limits.list_size, style)
+def _of_list(value: List, limits: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    return rdb.of_list(*value.batches_twice(kept), limits.list_size, style)
 
 
-def _of_set(value: Set, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_set(value: Set, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
     if value.numbers is not None:
         return rdb.of_intset(value.numbers, style)
-    return rdb.of_set(value, len(value), value.encoding is LISTPACK, style)
+    members = chain.from_iterable(value.batches(kept))
+    return rdb.of_set(members, len(value), value.encoding is LISTPACK, style)
 
 
-def _of_sorted_set(value: SortedSet, _: Limits, style: rdb.Style) -> rdb.Form:
+def _of_sorted_set(value: SortedSet, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    if value.packed:
+        return rdb.of_zset(value.items((0, len(value))), len(value), True, style)
     # Redis reads a large one faster from the end; here it makes no difference.
-    items = value.items((0, len(value))) if value.packed else _from_the_end(value)
-    return rdb.of_zset(items, len(value), value.packed, style)
+    return rdb.of_zset(chain.from_iterable(value.batches(kept)), len(value), False, style)
 
 
-def _from_the_end(value: SortedSet) -> Iterator[Item]:
-    for stop in range(len(value), 0, -SPAN):
-        yield from value.items((max(stop - SPAN, 0), stop), reverse=True)
-
-
-def _of_hash(value: Hash, _: Limits, style: rdb.Style) -> rdb.Form:
-    items = value.items() if value.entries is None else value.entries.items()
+def _of_hash(value: Hash, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    items = chain.from_iterable(value.batches(kept))
     packed = value.encoding != b"hashtable"
     if not value.deadlines:
         return rdb.of_hash(items, len(value), packed, style)
-    deadlines = dict(value.deadlines.by_field.items())
-    return rdb.of_expiring(items, len(value), deadlines, packed, style)
+    deadlines = value.deadlines
+    reader, earliest = deadlines.reader(kept), deadlines.earliest_ms
+    return rdb.of_expiring(items, len(value), reader, earliest, packed, style)
 
 
-def _of_stream(value: Stream, _: Limits, style: rdb.Style) -> rdb.Form:
-    return stream_form.form_of(value, style)
+def _of_stream(value: Stream, _: Limits, style: rdb.Style, kept: bool) -> rdb.Form:
+    return stream_form.form_of(value, style, kept)
 
 
-FORMS: dict[type, Callable[[Any, Limits, rdb.Style], rdb.Form]] = {
+FORMS: dict[type, Callable[[Any, Limits, rdb.Style, bool], rdb.Form]] = {
     bytes: _of_string,
     Buffer: _of_string,
     List: _of_list,
@@ -137,12 +138,11 @@ def _sorted_set(value: list[Item], limits: Limits) -> SortedSet:
 
 
 def _hash(value: dict[bytes, bytes] | rdb.Expiring, limits: Limits) -> Hash:
-    made = Hash()
-    fields = value.fields if isinstance(value, rdb.Expiring) else value
-    made.update(list(chain.from_iterable(fields.items())), limits)
-    if isinstance(value, rdb.Expiring):
-        for field, deadline in value.deadlines.items():
-            made.expire_at(field, deadline)
+    if not isinstance(value, rdb.Expiring):
+        return Hash.of(value, limits)
+    made = Hash.of(value.fields, limits)
+    for field, deadline in value.deadlines.items():
+        made.expire_at(field, deadline)
     return made
 
 
@@ -175,6 +175,29 @@ def install(
             ledger.recall(key, idle_s, frequency, keyspace.now_ms)
 
 
+def plain(value: Any) -> tuple[int, Any]:
+    """The type and the plain form of what the keyspace keeps: `value_of` makes the same of it."""
+    return PLAIN[type(value)](value)
+
+
+def _plain_hash(value: Hash) -> tuple[int, Any]:
+    fields = dict(value.items())
+    if not value.deadlines:
+        return rdb.HASH, fields
+    return rdb.HASH, rdb.Expiring(fields, dict(value.deadlines.by_field.items()))
+
+
+PLAIN: dict[type, Callable[[Any], tuple[int, Any]]] = {
+    bytes: lambda value: (rdb.STRING, value),
+    Buffer: lambda value: (rdb.STRING, bytes(value)),
+    List: lambda value: (rdb.LIST, list(value)),
+    Set: lambda value: (rdb.SET, list(value)),
+    SortedSet: lambda value: (rdb.ZSET, list(value.items((0, len(value))))),
+    Hash: _plain_hash,
+    Stream: lambda value: (rdb.STREAM, stream_form.plain(value)),
+}
+
+
 class Loader:
     """Takes a snapshot into databases, as it arrives.
 
@@ -193,6 +216,8 @@ class Loader:
         size: int | None = None,
     ) -> None:
         self.databases = databases
+        self.keyspace = databases[0]
+        """That of the last key."""
         self.now_ms = now_ms
         self.keep_expired = keep_expired
         self.merge = merge
@@ -213,31 +238,37 @@ class Loader:
         self._take(self.decoder.finish())
 
     def _take(self, records: Iterator[rdb.Record]) -> None:
-        databases = self.databases
         oldest = -1 if self.keep_expired else self.now_ms
-        at = -1
-        plain = False
-        for index, key, kind, value, deadline, idle_s, frequency in records:
-            if index != at:
-                if index >= len(databases):
-                    raise self._bad(f"A key is in database {index}, and there are {len(databases)}")
-                at, keyspace = index, databases[index]
-                plain = keyspace.ledger is None and keyspace.capture is None
-            if deadline is not None and deadline <= oldest:
-                self.expired += 1
-                self.lapsed.append((index, key))
-                continue
-            if kind == rdb.STRING and plain and keyspace.fill(key, value, deadline):
-                self.loaded += 1
-                continue
-            if key in keyspace.values:
-                if not self.merge:
-                    raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
-                keyspace.remove(key)
-            if kind != rdb.STRING:
-                value = value_of(kind, value, keyspace.limits)
-            install(keyspace, key, value, deadline, idle_s, frequency)
-            self.loaded += 1
+        while True:
+            keyspace = self.keyspace
+            if keyspace.ledger is None and keyspace.capture is None:
+                before = len(keyspace)
+                record = fill(keyspace, records, oldest, MAKERS)
+                self.loaded += len(keyspace) - before
+            else:
+                record = next(records, None)
+            if record is None:
+                return
+            self._install(record, oldest)
+
+    def _install(self, record: Entry, oldest: int) -> None:
+        """Take a key of which there is more to say."""
+        index, key, kind, value, deadline, idle_s, frequency = record
+        if index >= len(self.databases):
+            raise self._bad(f"A key is in database {index}, and there are {len(self.databases)}")
+        self.keyspace = keyspace = self.databases[index]
+        if deadline is not None and deadline <= oldest:
+            self.expired += 1
+            self.lapsed.append((index, key))
+            return
+        if key in keyspace.values:
+            if not self.merge:
+                raise self._bad(f"The key {key[:100]!r} comes twice in database {index}")
+            keyspace.remove(key)
+        if kind != rdb.STRING:
+            value = value_of(kind, value, keyspace.limits)
+        install(keyspace, key, value, deadline, idle_s, frequency)
+        self.loaded += 1
 
     def _bad(self, reason: str) -> rdb.BadRdb:
         return rdb.BadRdb(reason, self.decoder.offset)

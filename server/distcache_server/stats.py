@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import islice
-from math import ceil, log2
+from math import ceil, isqrt, log2
 from typing import NamedTuple
 
 NUMBER = 256
@@ -20,7 +20,17 @@ def bucket(elapsed_ns: int) -> int:
     return (square * square).bit_length()
 
 
-BUCKETS = bytes(bucket(step << GRAIN) for step in range(1 << 16))
+def _of_steps(count: int) -> bytes:
+    """The bucket at the beginning of each step."""
+    found = bytearray()
+    while len(found) < count:
+        number = bucket(len(found) << GRAIN)
+        longest_ns = isqrt(isqrt((1 << number) - 1))
+        found += bytes((number,)) * ((longest_ns >> GRAIN) + 1 - len(found))
+    return bytes(found[:count])
+
+
+BUCKETS = _of_steps(1 << 16)
 
 
 class Stats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from distcache_replication import rdb
@@ -29,37 +30,62 @@ def _together(parts: Id) -> int:
 # To a snapshot
 
 
-def form_of(value: Stream, style: rdb.Style) -> rdb.Form:
-    """The form of a stream, its entries unpacked block by block."""
-    head = rdb.Stream(
+def form_of(value: Stream, style: rdb.Style, kept: bool = False) -> rdb.Form:
+    """The form of a stream, its entries unpacked block by block; if ``kept``, as it is now."""
+    nodes = rdb.Nodes(value.node_count, len(value), _nodes(value, kept))
+    return rdb.of_stream(_head(value, kept), style, nodes)
+
+
+def plain(value: Stream) -> rdb.Stream:
+    """The whole stream in plain form."""
+    head = _head(value, kept=False)
+    groups = [
+        it._replace(
+            pending=list(it.pending),
+            consumers=[each._replace(pending=list(each.pending)) for each in it.consumers],
+        )
+        for it in head.groups
+    ]
+    return head._replace(entries=list(chain.from_iterable(_nodes(value, False))), groups=groups)
+
+
+def _head(value: Stream, kept: bool) -> rdb.Stream:
+    """All but the entries."""
+    return rdb.Stream(
         [],
         _apart(value.last_id),
         _apart(value.first_id),
         _apart(value.deleted_id),
         value.added,
-        [_plain_group(name, group) for name, group in value.groups.items()],
+        [_plain_group(name, group, kept) for name, group in value.groups.items()],
     )
-    nodes = ([rdb.Entry(_apart(number), words) for number, words in node] for node in value.nodes())
-    return rdb.of_stream(head, style, rdb.Nodes(value.node_count, len(value), nodes))
 
 
-def _plain_group(name: bytes, group: Group) -> rdb.Group:
-    found = group.pending.found
+def _nodes(value: Stream, kept: bool) -> Iterator[list[rdb.Entry]]:
+    return (
+        [rdb.Entry(_apart(number), words) for number, words in node] for node in value.nodes(kept)
+    )
+
+
+def _plain_group(name: bytes, group: Group, kept: bool) -> rdb.Group:
+    pending = (
+        [rdb.Pending(_apart(number), it.time_ms, it.count) for number, it in part]
+        for part in group.pending.batches(kept)
+    )
     return rdb.Group(
         name,
         _apart(group.last_id),
         group.read,
-        [
-            rdb.Pending(_apart(number), found[number].time_ms, found[number].count)
-            for number in group.pending.between(0)
-        ],
-        [
-            rdb.Consumer(
-                name, it.seen_ms, it.active_ms, [_apart(each) for each in it.pending.between(0)]
-            )
-            for name, it in group.consumers.items()
-        ],
+        rdb.Listed(len(group.pending), chain.from_iterable(pending)),
+        [_plain_consumer(name, consumer, kept) for name, consumer in group.consumers.items()],
     )
+
+
+def _plain_consumer(name: bytes, consumer: Consumer, kept: bool) -> rdb.Consumer:
+    parts = consumer.pending.batches(kept)
+    pending = ([_apart(number) for number, _ in part] for part in parts)
+    listed = rdb.Listed(len(consumer.pending), chain.from_iterable(pending))
+    return rdb.Consumer(name, consumer.seen_ms, consumer.active_ms, listed)
 
 
 # From a snapshot
@@ -88,28 +114,41 @@ def made(plain: rdb.Stream, limits: Limits) -> Stream:
 # As commands
 
 
-def commands_for(key: bytes, value: Stream) -> Iterator[list[bytes]]:
-    """What makes the stream again."""
-    for node in value.nodes():
-        for number, words in node:
-            yield [b"XADD", key, shown(number), *words]
+def commands_for(key: bytes, value: Stream, kept: bool = False) -> Iterator[list[bytes]]:
+    """What makes the stream again; if ``kept``, as it is now."""
+    nodes = value.nodes(kept)
+    entries = ([b"XADD", key, shown(number), *words] for node in nodes for number, words in node)
+    rest = []
     if not len(value):
-        yield [b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]
-    yield [
-        *(b"XSETID", key, shown(value.last_id)),
-        *(b"ENTRIESADDED", b"%d" % value.added, b"MAXDELETEDID", shown(value.deleted_id)),
-    ]
-    for name, group in value.groups.items():
-        yield [
+        rest.append([b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"])
+    rest.append(
+        [
+            *(b"XSETID", key, shown(value.last_id)),
+            *(b"ENTRIESADDED", b"%d" % value.added, b"MAXDELETEDID", shown(value.deleted_id)),
+        ]
+    )
+    groups = [_commands_for_group(key, name, it, kept) for name, it in value.groups.items()]
+    return chain(entries, rest, *groups)
+
+
+def _commands_for_group(key: bytes, name: bytes, group: Group, kept: bool) -> Iterator[list[bytes]]:
+    start = [
+        [
             *(b"XGROUP", b"CREATE", key, name, shown(group.last_id)),
             *(b"ENTRIESREAD", b"%d" % group.read),
         ]
-        for consumer in group.consumers:
-            yield [b"XGROUP", b"CREATECONSUMER", key, name, consumer]
-        for number in group.pending.between(0):
-            it = group.pending.found[number]
-            yield [
-                *(b"XCLAIM", key, name, it.consumer, b"0", shown(number)),
-                *(b"TIME", b"%d" % it.time_ms, b"RETRYCOUNT", b"%d" % it.count),
-                *(b"JUSTID", b"FORCE"),
-            ]
+    ]
+    start += [[b"XGROUP", b"CREATECONSUMER", key, name, consumer] for consumer in group.consumers]
+    claims = (
+        [_claim(key, name, number, delivery) for number, delivery in part]
+        for part in group.pending.batches(kept)
+    )
+    return chain(start, chain.from_iterable(claims))
+
+
+def _claim(key: bytes, name: bytes, number: int, it: Delivery) -> list[bytes]:
+    return [
+        *(b"XCLAIM", key, name, it.consumer, b"0", shown(number)),
+        *(b"TIME", b"%d" % it.time_ms, b"RETRYCOUNT", b"%d" % it.count),
+        *(b"JUSTID", b"FORCE"),
+    ]

@@ -4,6 +4,7 @@ import pytest
 import redis
 
 from tests.support import Error, Process, Server, StartServer, Wire, eventually
+from tests.support.network import Hasty, Network
 
 
 def test_a_client_under_both_protocols(client: redis.Redis, protocol: int) -> None:
@@ -54,3 +55,13 @@ def test_eventually_returns_what_came_true() -> None:
     assert eventually(lambda: next(answers)) == 7
     with pytest.raises(AssertionError, match="still 0"):
         eventually(lambda: 0, timeout=0)
+
+
+def test_a_hasty_network_writes_nothing_once_it_is_closed() -> None:
+    """What it would begin then would never run."""
+    network = Network()
+    hasty = network.proxy(1, Hasty)
+    assert isinstance(hasty, Hasty)
+    network.close()
+    hasty._write(b"PING\r\n")
+    assert not hasty._tasks

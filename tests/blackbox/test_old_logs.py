@@ -69,13 +69,35 @@ def test_the_log_is_read_again(start_server: StartServer) -> None:
         second.kill()
 
 
-@pytest.mark.ours("Redis loads what there is, or nothing")
+@pytest.mark.ours("Redis exits")
 def test_without_a_log_nothing_is_read(start_server: StartServer) -> None:
     server = start_server()
     with server.wire() as wire:
         wire.call("SET", "key", "value")
         assert wire.call("DEBUG", "LOADAOF").startswith(b"ERR nothing is kept on disk")
         assert wire.call("GET", "key") == b"value"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_log_that_is_not_written_any_more_is_read(
+    start_server: StartServer, restarted: bool
+) -> None:
+    server = start_server("--appendonly", "yes")
+    with server.wire() as wire:
+        wire.call("SET", "in the log", "value")
+        assert wire.call("CONFIG", "SET", "appendonly", "no") == b"OK"
+    if restarted:
+        server.stop()
+        server = Process(
+            OURS, ("--appendonly", "no", "--enable-debug-command", "yes"), server.folder
+        )
+    try:
+        with loaded(server) as wire:
+            wire.call("SET", "later", "value")
+            assert wire.call("DEBUG", "LOADAOF") == b"OK"
+            assert wire.call("KEYS", "*") == [b"in the log"]
+    finally:
+        server.kill()
 
 
 @pytest.mark.ours("the folder is prepared by hand")
@@ -108,17 +130,57 @@ def test_an_old_log_is_taken_over(
         server.kill()
 
 
+MANIFEST = b"file appendonly.aof seq 1 type b\n"
+
+
+def stopped(folder: Path, moment: str) -> None:
+    """What an upgrade that was stopped at some moment has left: ours, or that of Redis 7."""
+    put(folder, OLD)
+    inside = folder / "appendonlydir"
+    inside.mkdir()
+    if moment == "our manifest is missing" or moment == "the file was moved":
+        (folder / "appendonly.aof").rename(inside / "appendonly.aof")
+    if moment == "the manifest is half written":
+        (inside / "temp-appendonly.aof.manifest").write_bytes(MANIFEST[:10])
+    if moment == "the file was not moved" or moment == "the file was moved":
+        (inside / "appendonly.aof.manifest").write_bytes(MANIFEST)
+
+
 @pytest.mark.ours("the folder is prepared by hand")
-def test_it_is_taken_over_from_where_that_was_stopped(tmp_path: Path) -> None:
-    folder = tmp_path / "old"
-    folder.mkdir()
-    put(folder / "appendonlydir", OLD)
-    server = Process(OURS, ("--appendonly", "yes"), folder)
-    try:
-        with loaded(server) as wire:
-            assert wire.call("GET", "key") == b"value"
-    finally:
-        server.kill()
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "the folder was made",
+        "our manifest is missing",
+        "the manifest is half written",
+        "the file was not moved",
+        "the file was moved",
+    ],
+)
+def test_it_is_taken_over_from_where_that_was_stopped(tmp_path: Path, moment: str) -> None:
+    stopped(tmp_path / "old", moment)
+    stopped(tmp_path / "copy", moment)
+    real = redis_server()
+    places: list[tuple[tuple[str, ...], str, str]] = [(OURS, "old", "value"), (OURS, "old", "new")]
+    if real is not None and moment != "our manifest is missing":
+        # As Redis does it, and with what we have made of it.
+        places += [((real,), "copy", "value"), ((real,), "old", "new")]
+    for command, name, value in places:
+        server = Process(command, ("--appendonly", "yes"), tmp_path / name)
+        try:
+            with loaded(server) as wire:
+                assert wire.call("GET", "key") == value.encode()
+                assert wire.call("SET", "key", "new") == b"OK"
+        finally:
+            server.stop()
+
+
+@pytest.mark.ours("the folder is prepared by hand")
+def test_a_file_that_is_missing_is_not_made_up(tmp_path: Path) -> None:
+    stopped(tmp_path / "old", "the file was not moved")
+    (tmp_path / "old" / "appendonly.aof").unlink()
+    with pytest.raises(AssertionError, match="it is missing"):
+        Process(OURS, ("--appendonly", "yes"), tmp_path / "old")
 
 
 @pytest.mark.ours("the folder is prepared by hand")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+
 import pytest
+from distcache_server import serve
 
 from tests.support import eventually
 from tests.support.replication import Start, agree, ask, follow, info, wait_linked
@@ -98,3 +103,63 @@ def test_replicas_share_a_snapshot(start: Start) -> None:
         wait_linked(other)
     assert agree(one, *others)
     assert one.log().count("Snapshot for replicas begins") == 1
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
+@pytest.mark.parametrize("behavior", ["ignore", "panic", "panic-on-replicas"])
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_command_that_cannot_be_applied(
+    start: Start, kind: str, behavior: str, writable: bool
+) -> None:
+    one, other = start("ours"), start(kind, "--propagation-error-behavior", behavior)
+    follow(other, one)
+    ask(other, "CONFIG", "SET", "replica-read-only", "no")
+    ask(other, "SET", "k", "a string here")
+    ask(other, "CONFIG", "SET", "replica-read-only", "no" if writable else "yes")
+    ask(one, "LPUSH", "k", "a list there")
+    ask(one, "SET", "next", "value")
+    if writable or behavior == "ignore":
+        eventually(lambda: ask(other, "GET", "next") == b"value")
+        assert ask(other, "TYPE", "k") == b"string"
+    else:
+        assert other.process.wait(20) != 0
+    assert "Traceback" not in other.log()
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
+@pytest.mark.parametrize("ignore", ["yes", "no"])
+def test_a_replica_whose_disk_fails(start: Start, kind: str, ignore: str) -> None:
+    one = start("ours")
+    other = start(kind, "--save", "3600 1000", "--replica-ignore-disk-write-errors", ignore)
+    follow(other, one)
+    ask(one, "SET", "k", "before")
+    assert agree(one, other)
+    # A folder stands where the snapshot is to go.
+    (other.folder / "dump.rdb").unlink(missing_ok=True)
+    (other.folder / "dump.rdb").mkdir()
+    ask(other, "BGSAVE")
+    eventually(lambda: info(other, "persistence")["rdb_last_bgsave_status"] == "err")
+    # A ping is no write.
+    ask(one, "CONFIG", "SET", "repl-ping-replica-period", "1")
+    end = int(info(one)["master_repl_offset"])
+    eventually(lambda: int(info(other)["slave_repl_offset"]) > end)
+    ask(one, "SET", "k", "after")
+    if ignore == "yes":
+        eventually(lambda: ask(other, "GET", "k") == b"after")
+    else:
+        assert other.process.wait(20) != 0
+
+
+@pytest.mark.parametrize("disable", ["yes", "no"])
+async def test_packets_to_replicas(disable: str) -> None:
+    async with (
+        serve(repl_disable_tcp_nodelay=disable, repl_diskless_sync_delay=0) as one,
+        serve(replicaof=f"127.0.0.1 {one.port}"),
+        asyncio.timeout(20),
+    ):
+        while not one.replication.replicas.clients:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        (client,) = one.replication.replicas.clients
+        with socket.socket(fileno=os.dup(client.descriptor)) as sock:
+            nodelay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert bool(nodelay) == (disable == "no")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import StartServer, Wire, eventually
-from tests.support.replication import Follower, ask
+from tests.support.replication import Follower, ask, info
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.ours("Redis may send either first")
@@ -84,3 +84,19 @@ def test_who_reads_sees_nothing_earlier(local: Local, replicas: list[Follower]) 
                 value = reader.call("GET", "k") or b""
             assert [it.has(value) for it in replicas] == [True, True]
             assert writer.reply() == b"OK"
+
+
+def test_who_comes_back_is_answered_first(local: Local) -> None:
+    """What it has missed comes behind the answer that it gets it."""
+    with Follower(local) as replica, local.wire() as wire:
+        eventually(lambda: ask(local, "ROLE")[2])
+        wire.call("SET", "k", "<1>")
+        replica.read_until(b"<1>\r\n")
+        history = info(local)["master_replid"]
+        for number in range(2, 5):
+            wire.call("SET", "k", f"<{number}>")
+            with local.wire() as again:
+                again.command("REPLCONF", "capa", "psync2")
+                again.command("PSYNC", history, replica.offset + 1)
+                again.expect(b"+OK\r\n+CONTINUE %b\r\n*3\r\n" % history.encode())
+                again.read_until(b"<%d>" % number)

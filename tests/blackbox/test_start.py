@@ -66,3 +66,23 @@ def test_systemd_is_told(
         assert listener.recv(100) == b"READY=1"
         assert server.stop() == 0
         assert listener.recv(100) == b"STOPPING=1"
+
+
+def test_a_signal_before_anything_is_loaded(tmp_path: Path) -> None:
+    snapshot = tmp_path / "dump.rdb"
+    snapshot.write_bytes(b"whatever was there")
+    (tmp_path / "map.toml").write_text('[users]\nkey = "user:{id}"\n')
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        address = f"postgresql://127.0.0.1:{store.getsockname()[1]}/shop"
+        words = ["--port", "0", "--dir", str(tmp_path), "--save", "3600 1"]
+        words += ["--backing-store", address, "--backing-map", "map.toml"]
+        words += ["--backing-timeout", "20000"]
+        with subprocess.Popen([*OURS, *words], stdout=subprocess.PIPE, text=True) as process:
+            store.settimeout(20)
+            with store.accept()[0]:  # it waits for the store, and will load after that
+                process.send_signal(signal.SIGTERM)
+                assert process.stdout is not None
+                assert any("Received a signal" in line for line in process.stdout)
+            store.close()
+            process.stdout.read()
+    assert snapshot.read_bytes() == b"whatever was there"

@@ -89,6 +89,21 @@ def test_a_pipeline(primary: Process, replica: Follower, wire: Wire) -> None:
     assert replies == [None, b"OK", 2, b"OK", b"QUEUED", b"QUEUED", [3, b"3"], b"3", b"PONG"]
 
 
+@pytest.mark.parametrize("mode", ["OFF", "SKIP"])
+def test_a_transaction_that_asks_for_no_more_replies(
+    primary: Process, replica: Follower, wire: Wire, mode: str
+) -> None:
+    """CLIENT REPLY in a transaction is for what follows; the reply to EXEC waits as ever."""
+    queued = ["SET", "k", "v"], ["CLIENT", "REPLY", mode]
+    assert [wire.call(*words) for words in (["MULTI"], *queued)] == [b"OK", b"QUEUED", b"QUEUED"]
+    wire.command("EXEC")
+    replica.read_until(GETACK)
+    eventually(lambda: held(primary) == 1)
+    assert not wire.has_reply()
+    replica.acknowledge()
+    assert wire.read_until(b"+OK\r\n").endswith(b"+OK\r\n")
+
+
 def test_errors_stand_for_the_writes_of_a_pipeline(
     primary: Process, replica: Follower, wire: Wire
 ) -> None:

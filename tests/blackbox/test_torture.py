@@ -46,6 +46,26 @@ def test_power_cuts(tmp_path: Path, machine: Machine, policy: str) -> None:
         assert figures.lost == 0
 
 
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_power_cuts_that_leave_holes(tmp_path: Path, machine: Machine, policy: str) -> None:
+    """A later block of what was not flushed is there, and an earlier one is not."""
+    machine.slow(0.2)
+    # What is flushed together must be more than a block.
+    clients = 40 if policy == "always" else 4
+    torture = Torture(
+        *(tmp_path, policy, 3),
+        machine=machine,
+        clients=clients,
+        units=30 * clients,
+        cuts=["holes"],
+        kills=0,
+    )
+    figures = torture.run(3)
+    assert (figures.rounds, figures.wrong) == (3, [])
+    if policy == "always":
+        assert figures.lost == 0
+
+
 @pytest.mark.parametrize(
     "variant",
     [

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import Any
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
 EXCLUSIONS = HERE / "redis_py.toml"
+PARTS = ("asyncio", "other")
+"""Half of the time the suite waits, so that its parts run side by side."""
+_BELIEVE = ("--reported-version",)
 
 
 class Unavailable(Exception):
@@ -52,33 +56,57 @@ def source() -> Path:
     return folder
 
 
-def run(address: tuple[str, int], protocol: int, scratch: Path, ours: bool) -> Outcome:
-    """Run the suite against the server at `address`, whose databases it flushes."""
-    outcome = scratch / "outcome.json"
-    log = scratch / "log"
-    host, port = address
+def run(addresses: Sequence[tuple[str, int]], protocol: int, scratch: Path, ours: bool) -> Outcome:
+    """Run the suite, its parts side by side, each against a server whose databases it flushes."""
+    folders = [scratch / part for part in PARTS]
+    commands = []
+    for part, folder, (host, port) in zip(PARTS, folders, addresses, strict=True):
+        folder.mkdir()
+        options = ("--part", part, "--redis-url", f"redis://{host}:{port}/0")
+        commands.append(_start(folder, protocol, options if ours else (*options, *_BELIEVE)))
+    try:
+        for command in commands:
+            command.wait()  # what failed is in the outcome
+    finally:
+        for command in commands:
+            command.kill()
+    return _together([_outcome(folder) for folder in folders])
+
+
+def _start(folder: Path, protocol: int, options: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [
         *(sys.executable, "-m", "pytest"),
-        *("-p", "redis_py_plugin", f"--exclusions={EXCLUSIONS}", f"--outcome={outcome}"),
+        *("-p", "redis_py_plugin", f"--exclusions={EXCLUSIONS}", f"--outcome={folder / 'outcome'}"),
         *("--rootdir=.", "--config-file=pyproject.toml"),
         *("-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-q", "--tb", "short"),
-        *("--redis-url", f"redis://{host}:{port}/0", "--protocol", str(protocol)),
-        *(() if ours else ("--reported-version",)),
+        *("--protocol", str(protocol), *options),
         ".",  # naming "tests" would load the conftest of every folder in it
     ]
-    with log.open("wb") as output:
-        subprocess.run(
+    with (folder / "log").open("wb") as output:
+        return subprocess.Popen(
             command,
-            check=False,  # what failed is in the outcome
             cwd=source(),
             env={**os.environ, "PYTHONPATH": str(HERE)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    if not outcome.exists():
-        raise AssertionError(f"the suite did not run:\n{log.read_text()[-4000:]}")
-    return Outcome(**json.loads(outcome.read_text()))
+
+
+def _outcome(folder: Path) -> Outcome:
+    if not (folder / "outcome").exists():
+        raise AssertionError(f"the suite did not run:\n{(folder / 'log').read_text()[-4000:]}")
+    return Outcome(**json.loads((folder / "outcome").read_text()))
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    counts = Counter[str]()
+    failures: dict[str, str] = {}
+    for outcome in outcomes:
+        counts.update(outcome.counts)
+        failures.update(outcome.failures)
+    unused = set.intersection(*(set(outcome.unused) for outcome in outcomes))
+    return Outcome(counts, failures, sorted(unused))
 
 
 def _download(version: str) -> None:

@@ -3,6 +3,8 @@
 It is loaded by name where `tests` is redis-py's package, so it imports nothing of ours.
 """
 
+import functools
+import importlib.metadata
 import json
 import socket
 import sys
@@ -22,6 +24,7 @@ _USUAL = (("127.0.0.1", 6379), ("localhost", 6379))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exclusions", type=Path, required=True)
     parser.addoption("--outcome", type=Path, required=True)
+    parser.addoption("--part", choices=("asyncio", "other"), required=True)
     parser.addoption("--reported-version", action="store_true", help="believe INFO everywhere")
 
 
@@ -53,16 +56,19 @@ class _Selection:
                 self._markers += entry.get("markers", ())
         believe = config.getoption("--reported-version")
         self._versions: dict[str, str] = {} if believe else listed["version"]
+        self._is_asyncio = config.getoption("--part") == "asyncio"
         self._unused = {*self._patterns, *self._markers}
         self._config = config
         self._counts = Counter[str]()
         self._failures: dict[str, str] = {}
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """A file that is left out whole is not even imported: it may need what is not installed."""
+        """A file that is left out is not even imported: it may need what is not installed."""
         if not collection_path.is_relative_to(self._config.rootpath):
             return None
         name = collection_path.relative_to(self._config.rootpath).as_posix()
+        if collection_path.is_file() and ("test_asyncio" in name) != self._is_asyncio:
+            return True
         return self._is_excluded(name) or None
 
     @pytest.hookimpl(tryfirst=True)
@@ -116,6 +122,10 @@ class _Selection:
         found = [name for name in self._markers if item.get_closest_marker(name)]
         self._unused.difference_update(found)
         return bool(found)
+
+
+# redis-py asks for its own version, by reading a file, for every connection.
+importlib.metadata.version = functools.cache(importlib.metadata.version)
 
 
 class _Absent(ModuleType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable
 
 from distcache_replication.disk import Done
@@ -125,13 +126,20 @@ class MemoryFiles(Files):
         files.flushed = {name: files.content[name] for name in self.flushed if name in self.content}
         return files
 
-    def after_power_cut(self, kept: float = 0.0) -> MemoryFiles:
-        """What is left after a power cut: what was flushed, and some of what was written behind."""
+    def after_power_cut(
+        self, kept: float = 0.0, holes: tuple[random.Random, int] | None = None
+    ) -> MemoryFiles:
+        """What is left after a power cut: what was flushed, and some of what was written behind.
+
+        That is its beginning; or, with ``holes``, any of its blocks of that size.
+        """
 
         def left(content: _Content) -> bytes:
             data = bytes(content.data)
             if not data.startswith(content.flushed):
                 return content.flushed
+            if holes is not None:
+                return content.flushed + _with_holes(data[len(content.flushed) :], *holes)
             extra = len(data) - len(content.flushed)
             return data[: len(content.flushed) + int(extra * kept)]
 
@@ -146,6 +154,11 @@ class MemoryFiles(Files):
             found.data = bytearray(found.flushed)
         files.flushed = dict(files.content)
         return files
+
+
+def _with_holes(data: bytes, draw: random.Random, block: int) -> bytes:
+    pieces = [data[at : at + block] for at in range(0, len(data), block)]
+    return b"".join([piece if draw.random() < 0.5 else bytes(len(piece)) for piece in pieces])
 
 
 def nth(

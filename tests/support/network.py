@@ -52,6 +52,7 @@ class Proxy:
         self.network = network
         self.target = target
         self.port = 0
+        self.closed = False
         self._whole = asyncio.Event()
         self._whole.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,6 +62,7 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
+        self.closed = True
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -164,9 +166,12 @@ class Hasty(Liar):
     """It acknowledges before it writes, as long before as it takes to be killed in between."""
 
     def lie(self, command: bytes, to_server: asyncio.StreamWriter) -> None:
-        asyncio.get_running_loop().call_later(0.2, self._write, command, to_server)
+        asyncio.get_running_loop().call_later(0.2, self._write, command)
 
-    def _write(self, command: bytes, _: asyncio.StreamWriter) -> None:
+    def _write(self, command: bytes) -> None:
+        # A task that is begun now would never run: the loop is about to stop.
+        if self.closed:
+            return
         # On a connection of its own, so that no client gets a second reply.
         task = self.network.loop.create_task(self._deliver(command))
         self._tasks.add(task)

@@ -32,6 +32,8 @@ import mfusepy
 
 F = TypeVar("F", bound=Callable[..., Any])
 BLOCK = 4096
+PIECE = 2048
+"""Bytes that reach the disk together or not at all."""
 SPACE = 1 << 32
 
 
@@ -72,7 +74,7 @@ class Node:
             names = dict(self.flushed_names)
             if how == "keep":
                 kept = self.changes
-            elif how == "random":
+            elif how in ("random", "holes"):
                 kept = [each for each in self.changes if draw.random() < 0.5]
             elif how == "zeros":
                 kept = self.changes[: draw.randint(0, len(self.changes))]
@@ -94,9 +96,20 @@ class Node:
             return bytearray(self.data)
         if not self.data.startswith(self.flushed):
             return bytearray(draw.choice([self.data, self.flushed]))
+        if how == "holes":
+            return self._with_holes(draw)
         end = draw.randint(len(self.flushed), len(self.data))
         zeros = len(self.data) - end if how == "zeros" else 0
         return self.data[:end] + bytes(zeros)
+
+    def _with_holes(self, draw: random.Random) -> bytearray:
+        """Of what was not flushed some blocks are there and others are not, in any order."""
+        left, first = bytearray(self.data), len(self.flushed)
+        for at in range(first - first % PIECE, len(left), PIECE):
+            if draw.random() < 0.5:
+                start, end = max(at, first), min(at + PIECE, len(left))
+                left[start:end] = bytes(end - start)
+        return left
 
 
 def _apply(names: dict[str, Node], changes: dict[str, Node | None]) -> None:
@@ -136,6 +149,10 @@ class Disk:
     used: int = 0
     """Bytes since the limit was set."""
     counts: Counter[str] = field(default_factory=Counter)
+    due: Fault | None = None
+    """At this step the power goes, ..."""
+    how: str = "drop"
+    """... and this is left."""
     slow_s: float = 0.0
     """How long a flush takes at most."""
 
@@ -180,6 +197,12 @@ class FileSystem(mfusepy.Operations):  # type: ignore[misc]
         if disk.is_off:
             raise OSError(errno.EIO, "the power is off")
         disk.counts[name] += 1
+        due = disk.due
+        if due is not None and due.step == name and due.name in path:
+            due.skip -= 1
+            if due.skip < 0:
+                self.cut(disk.how, disk.counts[name])
+                raise OSError(errno.EIO, "the power goes")
         for fault in disk.faults:
             if fault.step != name or fault.name not in path or not fault.times:
                 continue
@@ -380,15 +403,25 @@ class FileSystem(mfusepy.Operations):  # type: ignore[misc]
 
     # What the test says
 
+    def cut(self, how: str, seed: int) -> None:
+        """The power goes."""
+        disk = self.disk
+        disk.root = disk.root.survivor(how, random.Random(seed))
+        disk.is_off = True
+        self.handles.clear()
+        disk.faults, disk.limit, disk.due = [], None, None
+
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         disk = self.disk
         with self.lock:
             match command.pop("do"):
                 case "cut":
-                    disk.root = disk.root.survivor(command["how"], random.Random(command["seed"]))
-                    disk.is_off = True
-                    self.handles.clear()
-                    disk.faults, disk.limit = [], None
+                    self.cut(**command)
+                case "cut_at":
+                    disk.how = command.pop("how")
+                    disk.due = Fault(**command, error=0, times=1)
+                case "is_off":
+                    return {"off": disk.is_off}
                 case "on":
                     disk.is_off = False
                 case "settle":

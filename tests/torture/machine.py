@@ -72,6 +72,14 @@ class Machine:
         """Cut the power: what was not flushed is lost, as ``how`` says, and open files fail."""
         self._tell(do="cut", how=how, seed=seed)
 
+    def cut_at(self, step: str, skip: int, *, name: str = "", how: str = "drop") -> None:
+        """Cut it at a step of a kind, on a file with ``name`` in its own, after some others."""
+        self._tell(do="cut_at", step=step, skip=skip, name=name, how=how)
+
+    @property
+    def is_off(self) -> bool:
+        return bool(self._tell(do="is_off")["off"])
+
     def turn_on(self) -> None:
         """The power is back.  Whoever had files open must be gone by then."""
         self._tell(do="on")

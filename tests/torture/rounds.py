@@ -17,7 +17,8 @@ from tests.torture.clients import Load, Record, check
 from tests.torture.machine import Machine
 
 POLICIES = ("always", "everysec", "no")
-CUTS = ("drop", "random", "zeros", "keep")
+CUTS = ("drop", "random", "zeros", "keep", "holes")
+"""What is left of what was not flushed."""
 LIVES = 12
 """So many rounds go on with the same data."""
 
@@ -79,7 +80,8 @@ class Torture:
         self.command = command
         self.units = units
         self.clients = clients
-        self.cuts = cuts
+        self.cuts = [how for how in cuts if how != "holes" or policy != "no"]
+        """Where nothing is flushed, nobody knows a hole from damage."""
         self.kills = kills
         """The share of kills where there could be power cuts."""
         self.actions = actions or ACTIONS

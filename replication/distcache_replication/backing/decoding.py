@@ -17,7 +17,8 @@ from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
 from distcache_replication.backing.inbound import POSITIONS, Changes, Rows, Tracker
 from distcache_replication.backing.pgoutput import BadMessage
-from distcache_replication.backing.postgres import SETTINGS, Postgres, quoted, understood
+from distcache_replication.backing.postgres import SETTINGS, Postgres, understood
+from distcache_replication.backing.postgres_writing import quoted
 from distcache_replication.backing.streaming import SlotInUse, Stream
 
 SILENCE_S = 30.0

@@ -32,3 +32,11 @@ class Away(StoreError):
 
 class Refused(StoreError):
     """It answered that it will not: a right that is missing, a table that has changed."""
+
+
+class RowRefused(Refused):
+    """It will not have some of these rows: a constraint, a value."""
+
+
+class Deposed(StoreError):
+    """Somebody else writes there now: the position is not the one that we left."""

@@ -15,7 +15,8 @@ import asyncpg
 from distcache_replication.backing.errors import Away
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
 from distcache_replication.backing.inbound import Changes, Gathered, Rows
-from distcache_replication.backing.postgres import SETTINGS, Postgres, quoted, understood
+from distcache_replication.backing.postgres import SETTINGS, Postgres, understood
+from distcache_replication.backing.postgres_writing import quoted
 
 ASK_S = 1.0
 """Without a word for so long, the connection is asked whether it still lives."""

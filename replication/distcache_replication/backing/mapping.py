@@ -6,7 +6,9 @@
     key = "user:{id}"            # variables are columns of the primary key
     as = "hash"                  # hash: fields are columns; json: one object; column; any
     columns = ["name", "email"]  # all but those in the key, where nothing is said
-    direction = "read"
+    direction = "read"           # read; write-behind; write-through
+    expired = "keep"             # the row of a key that expires: keep, delete, archive
+    archive = "old_users"        # the table it goes to then; [table]_archive
     ttl = "10m"                  # how long a loaded row stays; "0" for ever
     jitter = 0.1                 # up to this part of ttl is taken off, at random
     refresh = 0.2                # a read in the last part of ttl loads it anew in the background
@@ -30,7 +32,10 @@ from distcache_replication.backing.errors import BadMap
 from distcache_replication.backing.pattern import Pattern, parse
 
 FORMS = ("hash", "json", "column", "any")
-DIRECTIONS = ("read",)
+READ, WRITE_BEHIND, WRITE_THROUGH = "read", "write-behind", "write-through"
+DIRECTIONS = (READ, WRITE_BEHIND, WRITE_THROUGH)
+KEEP, DELETE, ARCHIVE = "keep", "delete", "archive"
+OUTCOMES = (KEEP, DELETE, ARCHIVE)
 POLICIES = ("error", "miss", "stale")
 CHANGES = ("drop", "load", "ignore")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)?")
@@ -51,7 +56,7 @@ class Mapping:
     form: str
     columns: tuple[str, ...] | None
     """None for all that are not in the key."""
-    direction: str = "read"
+    direction: str = READ
     ttl_ms: int = 0
     jitter: float = 0.1
     refresh: float = 0.0
@@ -59,6 +64,19 @@ class Mapping:
     absent_ms: int = 0
     away: str = "error"
     changes: str = "drop"
+    expired: str = KEEP
+    archive: tuple[str, ...] = ()
+    """The table that rows of keys that expired go to."""
+
+    @property
+    def writes(self) -> bool:
+        """What clients write goes to the rows."""
+        return self.direction != READ
+
+    @property
+    def through(self) -> bool:
+        """They are answered when it is there."""
+        return self.direction == WRITE_THROUGH
 
     @property
     def refresh_ms(self) -> int:
@@ -78,7 +96,11 @@ OPTIONS = sorted(_OPTIONS | {"key", "as", "column", "ttl", "stale", "absent"})
 
 def whole_cache() -> Mapping:
     """Keys of any type in a table of our own: what holds where there is no map."""
-    return Mapping("any", parse("{key}", "any"), (CACHE_TABLE,), "any", None)
+    return Mapping(
+        *("any", parse("{key}", "any"), (CACHE_TABLE,), "any", None),
+        direction=WRITE_BEHIND,
+        expired=DELETE,
+    )
 
 
 def load(source: str) -> list[Mapping]:
@@ -103,16 +125,16 @@ def _mapping(name: str, entry: Entries[str, Any]) -> Mapping:
             raise BadMap(name, f"unknown option '{option}'; there are {', '.join(OPTIONS)}")
     pattern = parse(_text(name, entry, "key"), name)
     form = _one_of(name, entry, "as", FORMS, "hash")
-    table = tuple(_text(name, entry, "table", CACHE_TABLE if form == "any" else name).split("."))
-    if not 1 <= len(table) <= 2 or not all(table):
-        raise BadMap(name, "table has to be 'table' or 'schema.table'")
+    table = _table(name, entry, "table", CACHE_TABLE if form == "any" else name)
+    direction = _one_of(name, entry, "direction", DIRECTIONS, READ)
+    expired = _one_of(name, entry, "expired", OUTCOMES, DELETE if form == "any" else KEEP)
     mapping = Mapping(
         name,
         pattern,
         table,
         form,
         _columns(name, form, entry),
-        _one_of(name, entry, "direction", DIRECTIONS, "read"),
+        direction,
         _duration(name, entry, "ttl", 0),
         _part(name, entry, "jitter", 0.1),
         _part(name, entry, "refresh", 0.0),
@@ -120,12 +142,48 @@ def _mapping(name: str, entry: Entries[str, Any]) -> Mapping:
         _duration(name, entry, "absent", 0),
         _one_of(name, entry, "away", POLICIES, "error"),
         _one_of(name, entry, "changes", CHANGES, "drop"),
+        expired,
+        _archive(name, entry, table) if expired == ARCHIVE else (),
     )
+    if mapping.writes:
+        _check_writing(mapping)
+    elif "expired" in entry:
+        raise BadMap(name, "expired is about rows that are written: set direction")
+    if "archive" in entry and expired != ARCHIVE:
+        raise BadMap(name, "archive is where rows go with expired = 'archive': set that")
     if not mapping.ttl_ms and (mapping.refresh or mapping.stale_ms):
         raise BadMap(name, "refresh and stale count from the end of ttl: set ttl")
     if mapping.away == "stale" and not mapping.stale_ms:
         raise BadMap(name, "away = 'stale' has nothing to serve: say how long with stale = '1h'")
     return mapping
+
+
+def _check_writing(mapping: Mapping) -> None:
+    """BadMap where rows would go that nobody deleted."""
+    if not mapping.ttl_ms:
+        return
+    if mapping.form == "any":
+        raise BadMap(
+            mapping.name,
+            "as = 'any' keeps the deadlines of keys, that of ttl among them: leave ttl out",
+        )
+    if mapping.expired != KEEP:
+        raise BadMap(
+            mapping.name,
+            f"with ttl rows that were only read expire, and expired = '{mapping.expired}' would"
+            " take them away: leave out one of them",
+        )
+
+
+def _table(name: str, entry: Entries[str, Any], option: str, default: str) -> tuple[str, ...]:
+    table = tuple(_text(name, entry, option, default).split("."))
+    if not 1 <= len(table) <= 2 or not all(table):
+        raise BadMap(name, f"{option} has to be 'table' or 'schema.table'")
+    return table
+
+
+def _archive(name: str, entry: Entries[str, Any], table: tuple[str, ...]) -> tuple[str, ...]:
+    return _table(name, entry, "archive", ".".join(table) + "_archive")
 
 
 def _columns(name: str, form: str, entry: Entries[str, Any]) -> tuple[str, ...] | None:

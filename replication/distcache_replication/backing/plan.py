@@ -41,6 +41,9 @@ class Column:
     filled: bool = False
     """The store has a value where none is given."""
     readable: bool = True
+    writable: bool = True
+    default: str = ""
+    """Its default as an expression, where a statement cannot ask for it otherwise (SQLite)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Table:
     columns: tuple[Column, ...]
     keys: tuple[tuple[str, ...], ...]
     """Columns that are unique together, those of the primary key first."""
+    deletable: bool = True
 
     def __str__(self) -> str:
         return ".".join(self.name)
@@ -161,6 +165,14 @@ class Plan:
             raise Unfit(f"there is no column for the field {shown!r}")
         return self._fit(column, value)
 
+    def omitted(self, row: Sequence[Field]) -> tuple[int, ...]:
+        """Which columns of a row that was fit get their defaults, as they must not be NULL."""
+        return tuple(
+            at
+            for at, (column, value) in enumerate(zip(self.columns, row, strict=True))
+            if value is None and not column.nullable
+        )
+
     def _fit(self, column: Column, value: bytes | None) -> Field:
         if value is None:
             if not column.nullable and not column.filled:
@@ -236,7 +248,33 @@ def bind(mapping: Mapping, table: Table | None) -> Plan:
                 f"this role may not read column {each.name} of table {table}:"
                 f" GRANT SELECT ON {table} TO it, or leave it out of columns",
             )
+    if mapping.writes:
+        _can_write(name, table, (*keys, *columns))
     return Plan(mapping, mapping.pattern.typed(types), table, keys, columns)
+
+
+def _can_write(name: str, table: Table, columns: Sequence[Column]) -> None:
+    """BadMap where rows of the table cannot be written by these columns alone."""
+    for column in columns:
+        if not column.writable:
+            raise BadMap(
+                name,
+                f"column {column.name} of table {table} is generated, or this role may not write"
+                f" it: GRANT INSERT, UPDATE ON {table} TO it, or leave it out of columns",
+            )
+    if not table.deletable:
+        raise BadMap(
+            name,
+            f"this role may not delete rows of table {table}: GRANT DELETE ON {table} TO it",
+        )
+    written = {column.name for column in columns}
+    for column in table.columns:
+        if column.name not in written and not (column.nullable or column.filled):
+            raise BadMap(
+                name,
+                f"column {column.name} of table {table} must not be empty, and nothing would be"
+                " written to it: add it to columns, or give it a default",
+            )
 
 
 def _no_column(table: Table, column: str, where: str) -> str:
@@ -276,6 +314,8 @@ def _bind_any(mapping: Mapping, table: Table, by_name: dict[str, Column]) -> Pla
                 f"this role may not read table {table}: GRANT SELECT ON {table} TO it",
             )
         found.append(column)
+    if mapping.writes:
+        _can_write(mapping.name, table, found)
     if (KEY,) not in table.keys:
         raise BadMap(mapping.name, f"the column key of table {table} has to be its primary key")
     types = [variable.type or "text" for variable in mapping.pattern.variables]

@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 
 from distcache_replication.backing import kinds
-from distcache_replication.backing.errors import Away, Refused, StoreError
+from distcache_replication.backing.changes import Batch
+from distcache_replication.backing.errors import Away, Refused, RowRefused, StoreError
 from distcache_replication.backing.kinds import Kind
 from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
+from distcache_replication.backing.position import Position, Stored
+from distcache_replication.backing.postgres_writing import (
+    FOUND,
+    OURS,
+    Writing,
+    archive_table,
+    family,
+    names,
+    parameters,
+    quoted,
+)
+from distcache_replication.backing.transaction import Dead
+
+T = TypeVar("T")
 
 SETTINGS = {
     "application_name": "distcache",
@@ -32,7 +47,11 @@ SELECT n.nspname, c.relname, a.attname, format_type(b.oid, NULL),
        b.typname, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
        e.typname, a.attnotnull OR t.typnotnull,
        a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
-       has_column_privilege(c.oid, a.attnum, 'SELECT')
+       has_column_privilege(c.oid, a.attnum, 'SELECT'),
+       has_column_privilege(c.oid, a.attnum, 'INSERT')
+       AND has_column_privilege(c.oid, a.attnum, 'UPDATE')
+       AND a.attgenerated = '' AND a.attidentity <> 'a',
+       has_table_privilege(c.oid, 'DELETE')
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -89,43 +108,27 @@ _SIMPLE = {
 }
 
 
-def quoted(name: Sequence[str]) -> str:
-    """A name as SQL has it, whatever it consists of."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
-
-
 def load_statement(plan: Plan) -> str:
     """The statement that loads the rows of many keys: their places, and the columns."""
-    arrays = ", ".join(
-        f"${number}::{'bytea' if _family(column) == 'bytes' else 'text'}[]"
-        for number, column in enumerate(plan.keys, 1)
-    )
-    names = ", ".join(f"k{number}" for number in range(len(plan.keys)))
     on = " AND ".join(
-        f"t.{quoted((column.name,))} = k.k{number}::{column.type}"
+        f"t.{quoted((column.name,))} = k.c{number}::{column.type}"
         for number, column in enumerate(plan.keys)
     )
     columns = ", ".join(_selected(column) for column in plan.columns)
     return (
         f"SELECT k.at, {columns}"  # noqa: S608 -- names are quoted
-        f" FROM unnest({arrays}) WITH ORDINALITY AS k({names}, at)"
+        f" FROM unnest({parameters(plan.keys)}) WITH ORDINALITY AS k({names(len(plan.keys))}, at)"
         f" JOIN {quoted(plan.table.name)} AS t ON {on}"
     )
 
 
-def _family(column: Column) -> str:
-    assert column.kind is not None
-    return column.kind.family
-
-
 def _selected(column: Column) -> str:
     name = f"t.{quoted((column.name,))}"
-    family = _family(column)
-    if family == "bytes":
+    if family(column) == "bytes":
         return name
-    if family == "time":
+    if family(column) == "time":
         return f"to_jsonb({name}) #>> '{{}}'"
-    return f"to_jsonb({name})::text" if family == "array" else f"{name}::text"
+    return f"to_jsonb({name})::text" if family(column) == "array" else f"{name}::text"
 
 
 class Postgres:
@@ -138,6 +141,10 @@ class Postgres:
         self._timeout_s = timeout_s
         self._pool: Any = None
         self._statements: dict[Plan, str] = {}
+        self._writer: Any = None
+        """The connection for writing."""
+        self.write_timeout_s = timeout_s
+        """For each statement that writes."""
 
     async def open(self) -> None:
         try:
@@ -153,6 +160,7 @@ class Postgres:
             raise _understood(error) from None
 
     async def close(self) -> None:
+        self._drop_writer()
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
@@ -182,16 +190,19 @@ class Postgres:
         keys = await self._fetch(_KEYS, quoted(name))
         columns = tuple(
             Column(
-                column,
+                row[2],
                 kind_of(base, modifier, element),
-                type_,
+                row[3],
                 nullable=not required,
                 filled=filled,
                 readable=readable,
+                writable=writable,
             )
-            for _, _, column, type_, base, modifier, element, required, filled, readable in rows
+            for row in rows
+            for base, modifier, element, required, filled, readable, writable in (row[4:11],)
         )
-        return Table((rows[0][0], rows[0][1]), columns, tuple(tuple(it[0]) for it in keys))
+        unique = tuple(tuple(it[0]) for it in keys)
+        return Table((rows[0][0], rows[0][1]), columns, unique, deletable=rows[0][-1])
 
     async def create_cache(self, name: tuple[str, ...]) -> None:
         statement = (
@@ -211,6 +222,64 @@ class Postgres:
         for at, *values in await self._fetch(statement, *map(list, zip(*keys, strict=True))):
             found[at - 1] = [it.encode() if isinstance(it, str) else it for it in values]
         return found
+
+    # Writing
+
+    async def prepare(self, plans: Sequence[Plan]) -> None:
+        if not all((await self._fetch(FOUND))[0]):
+            await self._create(OURS)
+        for plan in plans:
+            archive = plan.mapping.archive
+            if archive and await self.describe(archive) is None:
+                await self._create([archive_table(plan)])
+
+    async def _create(self, statements: Sequence[str]) -> None:
+        for statement in statements:
+            try:
+                await self._fetch(statement)
+            except Refused as error:
+                reason = f"{error.reason}: let its owner run {'; '.join(statements)}"
+                raise Refused(reason) from None
+
+    def _drop_writer(self) -> None:
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _with_writer(self, work: Callable[[Writing], Awaitable[T]]) -> T:
+        """Work over the connection for writing, which is given up where that fails."""
+        done = False
+        try:
+            if self._writer is None:
+                # A server that stands still must not hold its locks, so that another can take over.
+                idle_ms = str(int(self.write_timeout_s * 1000))
+                self._writer = await asyncpg.connect(
+                    self._address,
+                    timeout=self._timeout_s,
+                    server_settings=SETTINGS | {"idle_in_transaction_session_timeout": idle_ms},
+                )
+            result = await work(Writing(self._writer, self.write_timeout_s, _refusal))
+            done = True
+            return result
+        except StoreError:
+            raise
+        except Exception as error:
+            raise _understood(error) from None
+        finally:
+            if not done:
+                self._drop_writer()
+
+    async def stored(self, stream: str) -> Stored | None:
+        return await self._with_writer(lambda it: it.stored(stream))
+
+    async def take_over(self, stream: str, before: Position | None, after: Position) -> bool:
+        return await self._with_writer(lambda it: it.take_over(stream, before, after))
+
+    async def write(self, stream: str, before: Position, batch: Batch, careful: bool) -> list[Dead]:
+        return await self._with_writer(lambda it: it.write(stream, before, batch, careful))
+
+    async def leave(self, stream: str, position: Position) -> None:
+        await self._with_writer(lambda it: it.leave(stream, position))
 
 
 _AWAY = (
@@ -232,6 +301,8 @@ def _understood(error: Exception) -> StoreError:
         return Away("it does not answer in time")
     if isinstance(error, _AWAY):
         return Away(str(error) or type(error).__name__)
+    if (reason := _refusal(error)) is not None:
+        return RowRefused(reason)
     if isinstance(error, asyncpg.PostgresError):
         return Refused(str(error))
     raise error
@@ -239,3 +310,13 @@ def _understood(error: Exception) -> StoreError:
 
 understood = _understood
 """For others who talk to PostgreSQL."""
+
+
+ROWS = ("21", "22", "23", "44", "54", "P0")
+"""Classes of errors that are about values: data, constraints, limits, and what triggers raise."""
+
+
+def _refusal(error: Exception) -> str | None:
+    """Why a statement was refused, where that is for the rows in it."""
+    code = getattr(error, "sqlstate", None)
+    return str(error) if code is not None and code[:2] in ROWS else None

@@ -8,7 +8,8 @@ from distcache_replication.backing.decoding import identity
 from distcache_replication.backing.feed import Wanted
 from distcache_replication.backing.inbound import POSITIONS, Rows
 from distcache_replication.backing.listening import TRIGGER, TRUNCATED
-from distcache_replication.backing.postgres import Postgres, quoted
+from distcache_replication.backing.postgres import Postgres
+from distcache_replication.backing.postgres_writing import quoted
 
 _STATE = """
 SELECT current_user::text, current_database()::text, current_setting('wal_level'),

@@ -12,13 +12,25 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from distcache_replication.backing import kinds
-from distcache_replication.backing.errors import Away, Refused, StoreError
+from distcache_replication.backing.changes import Batch
+from distcache_replication.backing.errors import Away, Refused, RowRefused, StoreError
 from distcache_replication.backing.kinds import Kind
 from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
+from distcache_replication.backing.position import Position, Stored
+from distcache_replication.backing.sqlite_writing import (
+    OURS,
+    Writing,
+    archive_table,
+    family,
+    place,
+    quoted,
+)
+from distcache_replication.backing.transaction import Dead
 
 T = TypeVar("T")
 
@@ -68,11 +80,6 @@ def kind_of(declared: str) -> Kind | None:
     return None
 
 
-def quoted(name: Sequence[str]) -> str:
-    """A name as SQL has it, whatever it consists of."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name)
-
-
 class Sqlite:
     """A file of SQLite."""
 
@@ -80,6 +87,8 @@ class Sqlite:
         self.path = path
         self.shown = f"sqlite:///{path}"
         self._timeout_s = timeout_s
+        self.write_timeout_s = timeout_s
+        """For each batch."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
 
@@ -100,12 +109,12 @@ class Sqlite:
             await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
         self._thread.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], timeout_s: float = 0) -> T:
         """Work in the thread; what takes too long is interrupted."""
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._thread, _outcome, work)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 done, failure, reason = await asyncio.shield(running)
         except TimeoutError:
             if self._connection is not None:
@@ -126,7 +135,7 @@ class Sqlite:
     def _describe(self, name: tuple[str, ...]) -> Table | None:
         schema, table = name if len(name) == 2 else ("main", name[0])
         rows = self._fetch(
-            'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo(?, ?)'
+            'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?, ?)'
             " WHERE hidden <> 1",
             (table, schema),
         )
@@ -151,8 +160,10 @@ class Sqlite:
                 type_ or "(none)",
                 nullable=not (required or number),
                 filled=default is not None or bool(number and row_id),
+                writable=hidden not in (2, 3),
+                default=default or "",
             )
-            for column, type_, required, default, number in rows
+            for column, type_, required, default, number, hidden in rows
         )
         return Table(name, columns, tuple(tuple(key) for key in keys))
 
@@ -173,7 +184,7 @@ class Sqlite:
     def _load(self, plan: Plan, keys: Sequence[tuple[str | bytes, ...]]) -> list[Row | None]:
         found: list[Row | None] = [None] * len(keys)
         size = max(VARIABLES // len(plan.keys), 1)
-        readers = [_READERS.get(_family(column), _plain) for column in plan.columns]
+        readers = [_READERS.get(family(column), _plain) for column in plan.columns]
         names = ", ".join(f"t.{quoted((column.name,))}" for column in plan.columns)
         on = " AND ".join(
             f"t.{quoted((column.name,))} = k.column{number + 2}"
@@ -182,7 +193,7 @@ class Sqlite:
         for start in range(0, len(keys), size):
             part = keys[start : start + size]
             places = ", ".join(
-                f"({at}, {', '.join(_place(column) for column in plan.keys)})"
+                f"({at}, {', '.join(map(place, plan.keys))})"
                 for at in range(start, start + len(part))
             )
             rows = self._fetch(
@@ -196,6 +207,34 @@ class Sqlite:
                     for read, value in zip(readers, values, strict=True)
                 ]
         return found
+
+    # Writing
+
+    async def prepare(self, plans: Sequence[Plan]) -> None:
+        archives = [archive_table(plan) for plan in plans if plan.mapping.archive]
+        for statement in (*OURS, *archives):
+            await self._run(partial(self._fetch, statement))
+
+    def _writing(self) -> Writing:
+        if self._connection is None:
+            raise sqlite3.OperationalError("the file is closed")
+        return Writing(self._connection, _refusal)
+
+    async def stored(self, stream: str) -> Stored | None:
+        return await self._run(lambda: self._writing().stored(stream))
+
+    async def take_over(self, stream: str, before: Position | None, after: Position) -> bool:
+        return await self._run(lambda: self._writing().take_over(stream, before, after))
+
+    async def write(self, stream: str, before: Position, batch: Batch, careful: bool) -> list[Dead]:
+        write = partial(self._writing_of, stream, before, batch, careful)
+        return await self._run(write, self.write_timeout_s)
+
+    def _writing_of(self, stream: str, before: Position, batch: Batch, careful: bool) -> list[Dead]:
+        return self._writing().write(stream, before, batch, careful)
+
+    async def leave(self, stream: str, position: Position) -> None:
+        await self._run(lambda: self._writing().leave(stream, position))
 
 
 _AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL}
@@ -212,17 +251,17 @@ def _outcome(work: Callable[[], T]) -> tuple[T | None, type[StoreError] | None, 
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return None, Away if code in _AWAY else Refused, str(error)
     except sqlite3.Error as error:
-        return None, Refused, str(error)
+        return None, Refused if _refusal(error) is None else RowRefused, str(error)
+    except StoreError as error:
+        return None, type(error), error.reason
 
 
-def _family(column: Column) -> str:
-    assert column.kind is not None
-    return column.kind.family
-
-
-def _place(column: Column) -> str:
-    """A parameter for a column; all come as text or bytes."""
-    return "CAST(? AS INTEGER)" if _family(column) == "integer" else "?"
+def _refusal(error: sqlite3.Error) -> str | None:
+    """Why a statement was refused, where that is for the rows in it."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
+        return str(error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return str(error) if code in (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH) else None
 
 
 def _plain(value: Any) -> bytes:

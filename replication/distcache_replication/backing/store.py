@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from distcache_replication.backing.address import without_password
+from distcache_replication.backing.changes import Batch
 from distcache_replication.backing.errors import BadMap
 from distcache_replication.backing.mapping import Mapping
 from distcache_replication.backing.plan import Plan, Row, Table, bind
+from distcache_replication.backing.position import Position, Stored
+from distcache_replication.backing.transaction import Dead
 
 KeyValues = tuple[str | bytes, ...]
 
@@ -35,11 +38,36 @@ class Store(Protocol):
         """The rows with these keys, in this order; None for each that is not there."""
 
 
+class WritableStore(Store, Protocol):
+    """One that can be written to, too."""
+
+    write_timeout_s: float
+
+    async def prepare(self, plans: Sequence[Plan]) -> None:
+        """Create what is missing of our own tables, and of archives."""
+
+    async def stored(self, stream: str) -> Stored | None:
+        """How far a stream has been written."""
+
+    async def take_over(self, stream: str, before: Position | None, after: Position) -> bool:
+        """Be its writer from now on; False where ``before`` is not its position any more."""
+
+    async def write(self, stream: str, before: Position, batch: Batch, careful: bool) -> list[Dead]:
+        """Write a batch, in one transaction with its position; what was refused of it.
+
+        A batch that is there already, as the reply to the commit was lost, is not written again.
+        Raises RowRefused unless ``careful``, Deposed where the position is neither of the two.
+        """
+
+    async def leave(self, stream: str, position: Position) -> None:
+        """Say that nobody writes any more."""
+
+
 class BadAddress(Exception):
     """An address of a store that cannot be used."""
 
 
-def open_store(address: str, folder: str, connections: int, timeout_s: float) -> Store:
+def open_store(address: str, folder: str, connections: int, timeout_s: float) -> WritableStore:
     """The store at an address; raises BadAddress.  Relative paths start at ``folder``."""
     scheme = address.partition(":")[0]
     if scheme in ("postgresql", "postgres"):
@@ -72,10 +100,14 @@ async def bind_all(store: Store, mappings: Sequence[Mapping]) -> list[Plan]:
 
 def _no_table_twice(plans: Sequence[Plan]) -> None:
     """Two mappings of one row would not know of each other's changes."""
-    seen: dict[tuple[str, ...], str] = {}
+    seen: dict[tuple[str, ...], Plan] = {}
     for plan in plans:
-        other = seen.setdefault(plan.table.name, plan.mapping.name)
-        if other != plan.mapping.name and plan.any_type:
+        other = seen.setdefault(plan.table.name, plan)
+        if other is plan:
+            continue
+        if plan.any_type or plan.mapping.writes or other.mapping.writes:
             raise BadMap(
-                plan.mapping.name, f"table {plan.table} is that of mapping '{other}' already"
+                plan.mapping.name,
+                f"table {plan.table} is that of mapping '{other.mapping.name}' already"
+                + ("" if plan.any_type else ", and what one writes the other would not know"),
             )

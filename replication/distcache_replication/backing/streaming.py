@@ -24,7 +24,8 @@ import asyncpg
 
 from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.pgoutput import lsn_text
-from distcache_replication.backing.postgres import SETTINGS, quoted, understood
+from distcache_replication.backing.postgres import SETTINGS, understood
+from distcache_replication.backing.postgres_writing import quoted
 
 _HEAD = Struct("!cI")
 _DATA = Struct("!QQq")

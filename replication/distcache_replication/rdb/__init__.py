@@ -22,7 +22,7 @@ from distcache_replication.rdb.forms import (
 from distcache_replication.rdb.payload import dump, restore
 from distcache_replication.rdb.primitives import length, string
 from distcache_replication.rdb.reading import Decoder, Record
-from distcache_replication.rdb.stream import Consumer, Entry, Group, Nodes, Pending, Stream
+from distcache_replication.rdb.stream import Consumer, Entry, Group, Listed, Nodes, Pending, Stream
 from distcache_replication.rdb.values import (
     HASH,
     LIST,
@@ -59,6 +59,7 @@ __all__ = [
     "Expiring",
     "Form",
     "Group",
+    "Listed",
     "Nodes",
     "Pending",
     "Record",

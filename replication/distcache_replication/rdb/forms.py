@@ -7,7 +7,7 @@ never there twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from distcache_replication.rdb import intset, listpack
@@ -80,25 +80,36 @@ def _long(value: bytes, compress: bool) -> Iterator[bytes]:
         yield value[at : at + BLOCK]
 
 
-def of_list(values: Sequence[bytes], limit: int, style: Style) -> Form:
-    """A quicklist, with nodes as list-max-listpack-size asks for."""
-    return Form(TYPE_LIST_QUICKLIST_2, _quicklist(values, limit, style.compress))
+def of_list(
+    looked: Iterable[Sequence[bytes]], parts: Iterable[Sequence[bytes]], limit: int, style: Style
+) -> Form:
+    """A quicklist, with nodes as list-max-listpack-size asks for.
+
+    It is given part by part, and that twice: to count the nodes, and then to write them.
+    """
+    return Form(TYPE_LIST_QUICKLIST_2, _quicklist(looked, parts, limit, style.compress))
 
 
-def _quicklist(values: Sequence[bytes], limit: int, compress: bool) -> Iterator[bytes]:
+def _quicklist(
+    looked: Iterable[Sequence[bytes]],
+    parts: Iterable[Sequence[bytes]],
+    limit: int,
+    compress: bool,
+) -> Iterator[bytes]:
     ends = []
-    for end in _node_ends(values, limit):
-        ends.append(end)
+    for part in looked:
+        ends.append(list(_node_ends(part, limit)))
         yield b""  # so that who has little time can go on later
-    yield length(len(ends))
-    start = 0
-    for end in ends:
-        node = values[start:end]
-        if len(node) == 1 and len(node[0]) > SAFE:
-            yield length(PLAIN) + string(node[0], compress)
-        else:
-            yield length(PACKED) + string(listpack.encode(node), compress)
-        start = end
+    yield length(sum(map(len, ends)))
+    for part, nodes in zip(parts, ends, strict=True):
+        start = 0
+        for end in nodes:
+            node = part[start:end]
+            if len(node) == 1 and len(node[0]) > SAFE:
+                yield length(PLAIN) + string(node[0], compress)
+            else:
+                yield length(PACKED) + string(listpack.encode(node), compress)
+            start = end
 
 
 def _node_ends(values: Sequence[bytes], limit: int) -> Iterator[int]:
@@ -174,28 +185,39 @@ def _fields(items: Items, count: int, compress: bool) -> Iterator[bytes]:
 
 
 def of_expiring(
-    items: Items, count: int, deadlines: dict[bytes, int], packed: bool, style: Style
+    items: Items,
+    count: int,
+    deadline: Callable[[bytes], int | None],
+    earliest: int,
+    packed: bool,
+    style: Style,
 ) -> Form:
-    """A hash of so many fields, some of which have deadlines; only Redis 7.4 and later read it."""
-    earliest = min(deadlines.values(), default=0)
+    """A hash of so many fields, some of which have deadlines; only Redis 7.4 and later read it.
+
+    No deadline is before the earliest.
+    """
     if not packed:
-        return Form(TYPE_HASH_METADATA, _dated(items, count, deadlines, earliest, style.compress))
+        return Form(TYPE_HASH_METADATA, _dated(items, count, deadline, earliest, style.compress))
     # Redis keeps fields in the order of their deadlines, those without one at the end.
-    ordered = sorted(items, key=lambda item: deadlines.get(item[0], 1 << 62))
+    dated = [(deadline(field), field, value) for field, value in items]
     words: list[bytes] = []
-    for field, value in ordered:
-        words += (field, value, b"%d" % deadlines.get(field, 0))
+    for when, field, value in sorted(dated, key=lambda it: 1 << 62 if it[0] is None else it[0]):
+        words += (field, value, b"%d" % (when or 0))
     body = string(listpack.encode(words), style.compress)
     return Form(TYPE_HASH_LISTPACK_EX, (int64(earliest), body))
 
 
 def _dated(
-    items: Items, count: int, deadlines: dict[bytes, int], earliest: int, compress: bool
+    items: Items,
+    count: int,
+    deadline: Callable[[bytes], int | None],
+    earliest: int,
+    compress: bool,
 ) -> Iterator[bytes]:
     yield int64(earliest) + length(count)
     for field, value in items:
-        deadline = deadlines.get(field)
-        after = 0 if deadline is None else deadline - earliest + 1
+        when = deadline(field)
+        after = 0 if when is None else when - earliest + 1
         yield b"%b%b%b" % (length(after), string(field, compress), string(value, compress))
 
 

@@ -58,13 +58,21 @@ def _entries(data: bytes, end: int) -> list[bytes]:
     pos = HEADER
     while pos < end:
         first = data[pos]
-        if first < 0x80:
-            add(_SMALL[first])
-            used = 1
-        elif first < 0xC0:
-            used = first - 0x7F
-            add(data[pos + 1 : pos + used])
-        elif first < 0xE0:
+        if first < 0xC0:
+            if first < 0x80:
+                add(_SMALL[first])
+                used = 1
+                pos += 1
+            else:
+                used = first - 0x7F
+                begin = pos + 1
+                pos += used
+                add(data[begin:pos])
+            if data[pos] != used:
+                raise BadRdb("The entries of a listpack do not fit together")
+            pos += 1
+            continue
+        if first < 0xE0:
             number = (first & 0x1F) << 8 | data[pos + 1]
             add(b"%d" % (number - 0x2000 if number >= 0x1000 else number))
             used = 2

@@ -75,7 +75,7 @@ def read_string(data: bytes, pos: int) -> tuple[bytes, int]:
             raise Short(end)
         return data[pos:end], end
     if first == LZF:
-        return _read_compressed(data, pos)
+        return read_compressed(data, pos)
     width = _INTEGERS.get(first)
     if width is None:
         raise BadRdb("Unknown form of a string", pos)
@@ -85,9 +85,39 @@ def read_string(data: bytes, pos: int) -> tuple[bytes, int]:
     return b"%d" % int.from_bytes(data[pos + 1 : end], "little", signed=True), end
 
 
-def _read_compressed(data: bytes, begin: int) -> tuple[bytes, int]:
-    packed, pos = read_length(data, begin + 1)
-    size, pos = read_length(data, pos)
+def read_strings(data: bytes, pos: int, count: int) -> tuple[list[bytes], int]:
+    """So many strings."""
+    found: list[bytes] = []
+    add = found.append
+    for _ in range(count):
+        first = data[pos]
+        if first < 0x40:
+            begin = pos + 1
+            pos = begin + first
+            add(data[begin:pos])
+        else:
+            value, pos = read_string(data, pos)
+            add(value)
+    if pos > len(data):
+        raise Short(pos)
+    return found, pos
+
+
+def read_compressed(data: bytes, begin: int) -> tuple[bytes, int]:
+    """A string in compressed form."""
+    pos = begin + 1
+    packed = data[pos]
+    # What read_length would do, for most strings.
+    if packed < 0x40:
+        pos += 1
+    else:
+        packed, pos = read_length(data, pos)
+    size = data[pos]
+    if 0x40 <= size < 0x80:
+        size = (size & 0x3F) << 8 | data[pos + 1]
+        pos += 2
+    else:
+        size, pos = read_length(data, pos)
     end = pos + packed
     # Nothing is set aside for a length that a few bytes of LZF cannot have.
     if size > packed * EXPANSION:

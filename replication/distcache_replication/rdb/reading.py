@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TypeAlias
 
 from distcache_replication.rdb.crc64 import crc64
 from distcache_replication.rdb.errors import BadChecksum, BadRdb, Short, Unsupported
-from distcache_replication.rdb.primitives import read_length, read_string
+from distcache_replication.rdb.primitives import LZF, read_compressed, read_length, read_string
 from distcache_replication.rdb.values import STRING, TYPE_STRING, Value, read_value
 
 MAGIC = b"REDIS"
@@ -34,17 +34,9 @@ _int64_at = struct.Struct("<q").unpack_from
 _int32_at = struct.Struct("<i").unpack_from
 
 
-class Record(NamedTuple):
-    """A key."""
-
-    database: int
-    key: bytes
-    kind: int
-    """STRING, LIST, ..."""
-    value: Value
-    deadline_ms: int | None = None
-    idle_s: int | None = None
-    frequency: int | None = None
+Record: TypeAlias = tuple[int, bytes, int, Value, int | None, int | None, int | None]
+"""A key: its database, the key, what its value is (STRING, LIST, ...), the value, its deadline in
+Unix milliseconds, for how many seconds it is idle, and how often it is used."""
 
 
 class Decoder:
@@ -89,11 +81,10 @@ class Decoder:
         """The records that are complete with these bytes."""
         if self.done:
             self.rest += data
-            return
+            return iter(())
         self._pieces.append(data)
         self._size += len(data)
-        if self._size >= self._wanted:
-            yield from self._parse()
+        return self._parse() if self._size >= self._wanted else iter(())
 
     def finish(self) -> Iterator[Record]:
         """The last records; BadRdb where the snapshot is not complete."""
@@ -106,7 +97,6 @@ class Decoder:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         size = len(data)
         pos = begin = 0
-        new = tuple.__new__
         try:
             if not self.version:
                 pos = self._header(data)
@@ -158,6 +148,8 @@ class Decoder:
                         if pos > size:
                             raise Short(pos)
                         value = data[pos - length : pos]
+                    elif length == LZF:
+                        value, pos = read_compressed(data, pos)
                     else:
                         value, pos = read_string(data, pos)
                 else:
@@ -165,9 +157,7 @@ class Decoder:
                     if not value:
                         self.skipped += 1
                         continue
-                # What Record(...) does, in half the time.
-                record = (self._database, key, what, value, deadline, idle, frequency)
-                yield new(Record, record)
+                yield self._database, key, what, value, deadline, idle, frequency
         except BadRdb as error:
             error.offset = self.offset + begin
             raise

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from struct import Struct
-from typing import NamedTuple, TypeAlias
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from distcache_replication.rdb import listpack
 from distcache_replication.rdb.errors import BadRdb, Short
@@ -40,6 +40,23 @@ UNREAD = LARGEST
 NEVER = -1
 
 _id = Struct(">QQ")
+
+
+T = TypeVar("T")
+
+
+class Listed(Generic[T]):
+    """So many of what is made only when it is written."""
+
+    def __init__(self, count: int, each: Iterable[T]) -> None:
+        self._count = count
+        self._each = each
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._each)
 
 
 class Entry(NamedTuple):
@@ -62,7 +79,7 @@ class Consumer(NamedTuple):
     seen_ms: int
     active_ms: int
     """-1 for never."""
-    pending: list[Id]
+    pending: list[Id] | Listed[Id]
 
 
 class Group(NamedTuple):
@@ -70,7 +87,7 @@ class Group(NamedTuple):
     last_id: Id
     read: int
     """Entries that were read; -1 where that is not known."""
-    pending: list[Pending]
+    pending: list[Pending] | Listed[Pending]
     consumers: list[Consumer]
 
 

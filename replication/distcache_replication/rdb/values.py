@@ -6,16 +6,17 @@ number alone: what it holds has been there in the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from math import inf, isnan, nan
+from struct import unpack
 from typing import NamedTuple, TypeAlias
 
 from distcache_replication.rdb import intset, listpack, ziplist
 from distcache_replication.rdb.errors import BadRdb, Short, Unsupported
 from distcache_replication.rdb.primitives import (
-    read_double,
     read_length,
     read_string,
+    read_strings,
     read_uint64,
 )
 from distcache_replication.rdb.stream import Stream, read_stream
@@ -89,11 +90,7 @@ def _read_strings(data: bytes, pos: int) -> tuple[list[bytes], int]:
     count, pos = read_length(data, pos)
     if pos + count > len(data):
         raise Short(pos + count)
-    entries = []
-    for _ in range(count):
-        entry, pos = read_string(data, pos)
-        entries.append(entry)
-    return entries, pos
+    return read_strings(data, pos, count)
 
 
 def _packed(
@@ -159,23 +156,46 @@ def _read_intset(data: bytes, pos: int) -> tuple[list[bytes], int]:
 # Sorted sets
 
 
-def _scored(members: list[bytes], scores: Iterable[float]) -> list[Item]:
+def _scored(members: list[bytes], scores: Sequence[float]) -> list[Item]:
     items = list(zip(_different(members), scores, strict=True))
-    if any(isnan(score) for _, score in items):
+    if any(map(isnan, scores)):
         raise BadRdb("A score is not a number")
     return items
 
 
-def _read_zset(
-    data: bytes, pos: int, read_score: Callable[[bytes, int], tuple[float, int]]
-) -> tuple[list[Item], int]:
+def _count_of_items(data: bytes, pos: int) -> tuple[int, int]:
     count, pos = read_length(data, pos)
     if pos + 2 * count > len(data):
         raise Short(pos + 2 * count)
+    return count, pos
+
+
+def _read_zset_2(data: bytes, pos: int) -> tuple[list[Item], int]:
+    count, pos = _count_of_items(data, pos)
+    members: list[bytes] = []
+    scores: list[bytes] = []
+    for _ in range(count):
+        first = data[pos]
+        if first < 0x40:
+            begin = pos + 1
+            pos = begin + first
+            members.append(data[begin:pos])
+        else:
+            member, pos = read_string(data, pos)
+            members.append(member)
+        begin, pos = pos, pos + 8
+        scores.append(data[begin:pos])
+    if pos > len(data):
+        raise Short(pos)
+    return _scored(members, unpack(f"<{count}d", b"".join(scores))), pos
+
+
+def _read_old_zset(data: bytes, pos: int) -> tuple[list[Item], int]:
+    count, pos = _count_of_items(data, pos)
     members, scores = [], []
     for _ in range(count):
         member, pos = read_string(data, pos)
-        score, pos = read_score(data, pos)
+        score, pos = _read_text_score(data, pos)
         members.append(member)
         scores.append(score)
     return _scored(members, scores), pos
@@ -192,14 +212,14 @@ def _read_text_score(data: bytes, pos: int) -> tuple[float, int]:
     end = pos + 1 + size
     if end > len(data):
         raise Short(end)
-    return _score(data[pos + 1 : end]), end
+    return _scores([data[pos + 1 : end]])[0], end
 
 
-def _score(text: bytes) -> float:
+def _scores(texts: list[bytes]) -> list[float]:
     try:
-        if b"_" in text:
+        if b"_" in b"".join(texts):
             raise ValueError
-        return float(text)
+        return list(map(float, texts))
     except ValueError:
         raise BadRdb("A score is not a number") from None
 
@@ -210,7 +230,7 @@ def _read_zset_packed(decode: Callable[[bytes], list[bytes]]) -> Reader:
         entries = decode(packed)
         if len(entries) % 2:
             raise BadRdb("A member has no score")
-        return _scored(entries[::2], map(_score, entries[1::2])), pos
+        return _scored(entries[::2], _scores(entries[1::2])), pos
 
     return read
 
@@ -231,13 +251,8 @@ def _read_hash(data: bytes, pos: int) -> tuple[dict[bytes, bytes], int]:
     count, pos = read_length(data, pos)
     if pos + 2 * count > len(data):
         raise Short(pos + 2 * count)
-    found: dict[bytes, bytes] = {}
-    for _ in range(count):
-        field, pos = read_string(data, pos)
-        found[field], pos = read_string(data, pos)
-    if len(found) < count:
-        raise BadRdb("A field comes twice")
-    return found, pos
+    words, pos = read_strings(data, pos, 2 * count)
+    return _fields(words[::2], words[1::2]), pos
 
 
 def _read_hash_packed(decode: Callable[[bytes], list[bytes]]) -> Reader:
@@ -303,14 +318,6 @@ def _deadline(time_ms: int) -> int:
     if time_ms >= 1 << 48:
         raise BadRdb("A deadline is later than it can be")
     return time_ms
-
-
-def _read_old_zset(data: bytes, pos: int) -> tuple[list[Item], int]:
-    return _read_zset(data, pos, _read_text_score)
-
-
-def _read_zset_2(data: bytes, pos: int) -> tuple[list[Item], int]:
-    return _read_zset(data, pos, read_double)
 
 
 def _read_stream(version: int) -> Reader:

@@ -199,8 +199,7 @@ def encode(groups: dict[bytes, Group]) -> bytes:
             {name: [it.seen_ms, it.active_ms] for name, it in group.consumers.items()},
             [
                 [_apart(number), it.consumer, it.time_ms, it.count]
-                for number in group.pending.between(0)
-                for it in (group.pending.found[number],)
+                for number, it in group.pending.deliveries()
             ],
         ]
         for name, group in groups.items()

@@ -48,6 +48,7 @@ GROUPS = (
     "introspection",
     "debugging",
     "functions",
+    "distcache",
 )
 
 

@@ -335,14 +335,25 @@ def perform(buffer: Buffer, field: Operation) -> tuple[int | None, bool]:
     return (old if field.name == b"SET" else new), new != old
 
 
+def bitfield_keys(words: Args) -> list[tuple[int, str]]:
+    """The key of BITFIELD: whether it is written depends on the subcommands."""
+    at, reads = 2, True
+    while at < len(words):
+        name = words[at].upper()
+        reads &= name not in (b"SET", b"INCRBY")
+        at += _LENGTHS.get(name, 2 if name == b"OVERFLOW" else 1)
+    return [(1, "RO ACCESS" if reads else "RW ACCESS UPDATE")]
+
+
 @command(
     "BITFIELD key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value"
     " | INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>]"
     " <SET encoding offset value | INCRBY encoding offset increment> ...]]",
     WRITE | DENYOOM,
-    keys=ONE_KEY("RW UPDATE ACCESS VARIABLE_FLAGS"),
+    keys=ONE_KEY("RW UPDATE ACCESS VARIABLE_FLAGS", "Subcommands read or write"),
     since="3.2.0",
     complexity="O(1) for each subcommand specified",
+    getkeys=bitfield_keys,
 )
 def bitfield(client: Client, words: Args) -> list[Any]:
     """Reads, sets and counts up integers of any width within the string at a key."""

@@ -173,7 +173,10 @@ def listpack(client: Client, words: Args) -> Status:
 
 @action("DIGEST")
 def digest_(client: Client, _: Args) -> Status:
-    """Returns a signature of all keys and values."""
+    """Returns a signature of all keys and values.
+
+    With many of them nobody is served meanwhile, as in Redis: a signature is of one moment.
+    """
     return Status(digest.of_databases(client.engine.databases).hex().encode())
 
 
@@ -355,13 +358,13 @@ def reload(client: Client, words: Args) -> Any:
 def load_aof(client: Client, _: Args) -> Any:
     """Loads the append-only log again, into empty databases."""
     persistence = client.engine.persistence
-    if persistence is None or not persistence.complete:
-        raise NoPersistence
     try:
-        persistence.reload()
+        loaded = persistence is not None and persistence.reload()
     except (Refused, OSError) as error:
         logs.warning("Cannot load the log", reason=str(error))
         raise LogReloadFailed from None
+    if not loaded:
+        raise NoPersistence
     return OK
 
 

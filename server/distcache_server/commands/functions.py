@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import Failure
+from distcache_server.errors import BadFlushMode, Failure, UnknownSubcommandOrArity
 from distcache_server.registry import NOSCRIPT, WRITE, group
 from distcache_server.reply import OK
 
@@ -23,8 +23,10 @@ def function(_: Client, __: Args) -> Any:
 @command("FUNCTION FLUSH [ASYNC | SYNC]", WRITE | NOSCRIPT, sub=True, since="7.0.0")
 def function_flush(_: Client, words: Args) -> Any:
     """Deletes all libraries and functions: there are none."""
-    if len(words) > 3 or (len(words) == 3 and words[2].upper() not in (b"ASYNC", b"SYNC")):
-        raise Failure(b"FUNCTION FLUSH only supports SYNC|ASYNC option")
+    if len(words) > 3:
+        raise UnknownSubcommandOrArity(words[1], b"FUNCTION")
+    if len(words) == 3 and words[2].upper() not in (b"ASYNC", b"SYNC"):
+        raise BadFlushMode
     return OK
 
 
@@ -35,6 +37,15 @@ def function_flush(_: Client, words: Args) -> Any:
     since="7.0.0",
     complexity="O(N) where N is the number of functions",
 )
-def function_list(_: Client, __: Args) -> list[Any]:
+def function_list(_: Client, words: Args) -> list[Any]:
     """Returns information about all libraries: there are none."""
+    given: set[bytes] = set()
+    options = iter(words[2:])
+    for word in options:
+        option = word.upper()
+        if option in given or option not in (b"LIBRARYNAME", b"WITHCODE"):
+            raise Failure(b"Unknown argument %s" % word)
+        given.add(option)
+        if option == b"LIBRARYNAME" and next(options, None) is None:
+            raise Failure(b"library name argument was not given")
     return []

@@ -75,7 +75,7 @@ def pfadd(client: Client, words: Args) -> int:
 @command(
     "PFCOUNT key [key ...]",
     READONLY | MAY_REPLICATE,
-    keys=ALL_KEYS("RW ACCESS"),
+    keys=ALL_KEYS("RW ACCESS", "The count may be kept in the value"),
     since="2.8.9",
     complexity="O(1) with a very small average constant time when called with a single key. O(N) "
     "with N being the number of keys, and much bigger constant times, when called with multiple "
@@ -112,7 +112,7 @@ def pfcount(client: Client, words: Args) -> int:
 def pfmerge(client: Client, words: Args) -> Any:
     """Merges one or more HyperLogLog values into a single key."""
     keyspace, key = client.keyspace, words[1]
-    target = _checked(keyspace.find_as(key, bytes))
+    target = _checked(keyspace.read_as(key, bytes))
     sources = _sources(client, [source for source in words[2:] if source != key])
     try:
         merged = hll.merge(target, sources, keyspace.limits.hll_sparse)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from distcache_server.link import Link
     from distcache_server.loading import Loader
     from distcache_server.persistence import Persistence
+    from distcache_server.store_waits import StoreWaits
 
 command = group("server")
 
@@ -173,6 +174,7 @@ def memory_(engine: Engine) -> Lines:
     yield "mem_allocator", "pymalloc"
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", dying
+    yield "lazyfreed_objects", sum(keyspace.buried for keyspace in engine.databases)
 
 
 def persistence(engine: Engine) -> Lines:
@@ -446,10 +448,12 @@ def average_ttl(keyspace: Keyspace, now_ms: int) -> int:
 
 
 def backing(engine: Engine) -> Lines | None:
-    """The backing store: what was loaded, and what could not be."""
-    if engine.reader is None:
+    """The backing store: what was loaded and written, and what could not be."""
+    reader = engine.reader
+    if reader is None:
         return None
-    return chain(_backing(engine.reader), _changes(engine.changes))
+    writes = _backing_writes(reader.waits) if reader.waits is not None else iter(())
+    return chain(_backing(reader), _changes(engine.changes), writes)
 
 
 def _backing(reader: Loader) -> Lines:
@@ -484,6 +488,28 @@ def _changes(changes: Invalidation | None) -> Lines:
     yield "backing_changes_connections", figures.reconnects
     yield "backing_invalidated", figures.dropped
     yield "backing_swept", figures.swept
+
+
+def _backing_writes(waits: StoreWaits) -> Lines:
+    writer, figures = waits.writer, waits.writer.figures
+    size, seconds = writer.lag()
+    position = writer.position
+    yield "backing_write_status", writer.status
+    yield "backing_write_problem", writer.problem or "none"
+    yield "backing_epoch", position.epoch if position is not None else 0
+    yield "backing_history", position.history if position is not None else ""
+    yield "backing_offset", position.offset if position is not None else 0
+    yield "backing_pending", writer.pending
+    yield "backing_lag_bytes", size
+    yield "backing_lag_seconds", f"{seconds:.3f}"
+    yield "backing_held_writes", waits.held
+    yield "backing_batches", figures.batches
+    yield "backing_rows", figures.rows
+    yield "backing_dead_letters", figures.dead
+    yield "backing_write_failures", figures.failed
+    yield "backing_deposed", figures.deposed
+    yield "backing_full_passes", figures.passes
+    yield "backing_dropped", figures.dropped
 
 
 def changefeed(engine: Engine) -> Lines | None:

@@ -84,7 +84,9 @@ def key_specification(keys: Keys) -> dict[bytes, Any]:
     if keys.numkeys:
         spec = {b"keynumidx": 0, b"firstkey": 1, b"keystep": keys.step}
         found = {b"type": b"keynum", b"spec": spec}
+    notes = {b"notes": keys.notes.encode()} if keys.notes else {}
     return {
+        **notes,
         b"flags": key_flags(keys.access),
         b"begin_search": unknown if keys.unknown else begin,
         b"find_keys": unknown if keys.unknown else found,

@@ -190,14 +190,17 @@ COST = (
     "O(N+M*log(M)) where N is the number of entries, and M the number of those returned;"
     " O(N) where nothing is sorted."
 )
-ELSEWHERE = Keys(unknown=True, access="RO ACCESS")
+ELSEWHERE = Keys(
+    unknown=True, access="RO ACCESS", notes="BY and GET: the names depend on what is sorted"
+)
+STORED = Keys(unknown=True, access="OW UPDATE", notes="STORE may stand anywhere")
 
 
 @command(
     "SORT key [BY by-pattern] [LIMIT offset count] [GET get-pattern [GET get-pattern ...]]"
     " [ASC | DESC] [ALPHA] [STORE destination]",
     WRITE | DENYOOM | MOVABLEKEYS,
-    keys=(ONE_KEY("RO ACCESS"), ELSEWHERE, Keys(unknown=True, access="OW UPDATE")),
+    keys=(ONE_KEY("RO ACCESS"), ELSEWHERE, STORED),
     since="1.0.0",
     acl="set sortedset list dangerous -keyspace",
     complexity=COST,

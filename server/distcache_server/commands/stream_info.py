@@ -98,8 +98,7 @@ def _whole_group(stream: Stream, name: bytes, group: Group, count: int) -> Facts
         b"pel-count": len(pending),
         b"pending": [
             [shown(number), it.consumer, it.time_ms, it.count]
-            for number in islice(pending.between(0), count or None)
-            for it in (pending.found[number],)
+            for number, it in islice(pending.deliveries(), count or None)
         ],
         b"consumers": [
             _whole_consumer(name, it, count) for name, it in sorted(group.consumers.items())
@@ -116,8 +115,7 @@ def _whole_consumer(name: bytes, consumer: Consumer, count: int) -> Facts:
         b"pel-count": len(pending),
         b"pending": [
             [shown(number), it.time_ms, it.count]
-            for number in islice(pending.between(0), count or None)
-            for it in (pending.found[number],)
+            for number, it in islice(pending.deliveries(), count or None)
         ],
     }
 

@@ -77,8 +77,7 @@ def xpending(client: Client, words: Args) -> Any:
         pending = consumer.pending
     now_ms = keyspace.now_ms
     found: list[Any] = []
-    for number in pending.between(start, end) if count else ():
-        it = pending.found[number]
+    for number, it in pending.deliveries(start, end) if count else ():
         if not idle_ms or now_ms - it.time_ms >= idle_ms:
             found.append([shown(number), it.consumer, max(now_ms - it.time_ms, 0), it.count])
             if len(found) == count:
@@ -260,7 +259,7 @@ def xclaim(client: Client, words: Args) -> Any:
         )
     it.begin()
     for number in numbers:
-        delivery = group.pending.found.get(number)
+        delivery = group.pending.get(number)
         if number not in it.stream:
             if delivery is not None:
                 it.drop(number)
@@ -305,15 +304,15 @@ def xautoclaim(client: Client, words: Args) -> Any:
     it = _Claim(client, words)
     it.idle_ms, it.just_id = idle_ms, just_id
     it.begin()
-    now_ms, found = client.keyspace.now_ms, it.group.pending.found
-    ids = islice(it.group.pending.between(start), min(count, 1 << 32) * ATTEMPTS + 1)
-    numbers = list(ids)
+    now_ms = client.keyspace.now_ms
+    pending = it.group.pending.deliveries(start)
     cursor = 0
-    for at, number in enumerate(numbers):
+    for at, (number, delivery) in enumerate(
+        list(islice(pending, min(count, 1 << 32) * ATTEMPTS + 1))
+    ):
         if len(it.claimed) + len(it.gone) == count or at == count * ATTEMPTS:
             cursor = number
             break
-        delivery = found[number]
         if number not in it.stream:
             it.drop(number)
         elif it.is_idle(delivery):

@@ -180,10 +180,9 @@ class _Source:
 
     def _deliver(self, consumer: Consumer, numbers: list[int], now_ms: int) -> None:
         group = self.group
-        pending = group.pending.found
         for number in numbers:
             # After XGROUP SETID it may be pending already, for anybody.
-            delivery = pending.get(number)
+            delivery = group.pending.get(number)
             if delivery is None:
                 group.deliver(number, Delivery(self.name, now_ms, 1))
             else:
@@ -198,8 +197,8 @@ class _Source:
         for each in consumer.pending.between(number + 1):
             words = self.stream.get(each)
             reply.append([shown(each), NullArray if words is None else words])
-            if words is not None:
-                delivery = consumer.pending.found[each]
+            delivery = self.group.pending.get(each)
+            if words is not None and delivery is not None:
                 delivery.time_ms = now_ms
                 delivery.count += 1
                 self.effects.append(self.claim([each], now_ms, delivery.count))

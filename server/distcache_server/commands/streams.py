@@ -184,7 +184,7 @@ def xadd_run(client: Client, columns: Columns) -> list[Any] | None:
     "XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id>"
     " field value [field value ...]",
     WRITE | DENYOOM | FAST,
-    keys=ONE_KEY("RW UPDATE"),
+    keys=ONE_KEY("RW UPDATE", "Trimming deletes entries"),
     since="5.0.0",
     tips="nondeterministic_output",
     complexity="O(1) when adding a new entry, O(N) when trimming where N being the number of "

@@ -138,7 +138,7 @@ def set_keys(words: Args) -> list[tuple[int, str]]:
     "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds"
     " | PXAT unix-time-milliseconds | KEEPTTL]",
     WRITE | DENYOOM,
-    keys=ONE_KEY("RW ACCESS UPDATE VARIABLE_FLAGS"),
+    keys=ONE_KEY("RW ACCESS UPDATE VARIABLE_FLAGS", "GET reads the old value"),
     since="1.0.0",
     run=set_run,
     getkeys=set_keys,
@@ -435,7 +435,7 @@ def getdel(client: Client, words: Args) -> bytes | Buffer | None:
     "GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds"
     " | PXAT unix-time-milliseconds | PERSIST]",
     WRITE | FAST,
-    keys=ONE_KEY("RW ACCESS UPDATE"),
+    keys=ONE_KEY("RW ACCESS UPDATE", "The time to live is written"),
     since="6.2.0",
 )
 def getex(client: Client, words: Args) -> bytes | Buffer | None:

@@ -33,6 +33,7 @@ from distcache_server.registry import (
     group,
 )
 from distcache_server.reply import ENCODERS, OK, NullArray, Push, Replies, Wire
+from distcache_server.unconfirmed import mark
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -112,7 +113,7 @@ def exec_(client: Client, _: Args) -> Any:
         raise ExecAborted
     if conflict:
         return NullArray
-    answered = not client.silent
+    answered, logged = not client.silent, client.logged
     replies: list[Any] = [] if client.unanswered else [Wire(b"*%d\r\n" % len(queue))]
     engine.in_transaction = True
     aside: list[Push] = []
@@ -129,7 +130,9 @@ def exec_(client: Client, _: Args) -> Any:
         engine.blocking.serve(engine.ready)
     if answered and client.silent:
         # CLIENT REPLY among the commands is for what follows.
-        client.send(b"".join(replies))
+        sent = b"".join(replies)
+        waits = engine.confirm is not None and client.logged != logged
+        client.send(mark(sent, client.logged) if waits else sent)
         replies = []
     return Replies([*replies, *aside])
 

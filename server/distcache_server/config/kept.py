@@ -72,13 +72,6 @@ class Replicating(Kept):
     replica_lazy_flush = Boolean(
         False, "Drop old data in the background before a full sync.", alias="slave-lazy-flush"
     )
-    replica_ignore_disk_write_errors = Boolean(False, "Go on when the log cannot be written.")
-    propagation_error_behavior = Enum(
-        "ignore",
-        ("ignore", "panic", "panic-on-replicas"),
-        "What a failing replicated command does.",
-    )
-    repl_disable_tcp_nodelay = Boolean(False, "Send fewer, larger packets to replicas.")
     repl_diskless_load = Enum(
         "disabled",
         ("disabled", "on-empty-db", "swapdb"),

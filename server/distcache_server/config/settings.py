@@ -57,6 +57,7 @@ from distcache_server.config.lists import (
     SavePoints,
 )
 from distcache_server.config.store import Store, declared
+from distcache_server.config.writing import Writing
 
 _WHO = ("no", "yes", "local")
 _SIGNALS = ("default", "save", "nosave", "now", "force")
@@ -320,6 +321,17 @@ class Replication(Section):
     replica_ignore_maxmemory = Boolean(
         True, "Leave it to the primary to keep to maxmemory.", alias="slave-ignore-maxmemory"
     )
+    replica_ignore_disk_write_errors = Boolean(
+        False,
+        "Let a replica that cannot write to its disk go on applying writes of its primary; it"
+        " stops if not.",
+    )
+    propagation_error_behavior = Enum(
+        "ignore",
+        ("ignore", "panic", "panic-on-replicas"),
+        "What a read-only replica does that cannot apply a command of its primary: go on, and say"
+        " so in its log file, or stop. A log on disk that cannot be applied always ends the start.",
+    )
     replica_priority = Integer(
         100, 0, INT_MAX, "Sentinel promotes the lowest first, and 0 never.", alias="slave-priority"
     )
@@ -351,6 +363,9 @@ class Replication(Section):
         ("error", "close", "reply"),
         "What becomes of a reply then. error: UNCONFIRMED in its place, which says that the write"
         " was applied; close: the connection is closed; reply: it is sent.",
+    )
+    repl_disable_tcp_nodelay = Boolean(
+        False, "Have the kernel gather what goes to replicas that connect from now on."
     )
     repl_timeout = Integer(60, 1, INT_MAX, "Seconds of silence after which a link is dropped.")
     repl_ping_replica_period = Integer(
@@ -591,6 +606,7 @@ class Config(
     AppendOnly,
     Replication,
     Backing,
+    Writing,
     Changefeed,
     Kafka,
     Limits,

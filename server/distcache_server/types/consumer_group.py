@@ -44,9 +44,8 @@ class Group:
         other = Group(self.last_id, self.read)
         for name, consumer in self.consumers.items():
             other.consumers[name] = Consumer(consumer.seen_ms, consumer.active_ms)
-        for number in self.pending.between(0):
-            it = self.pending.found[number]
-            other.deliver(number, Delivery(it.consumer, it.time_ms, it.count))
+        for number, delivery in self.pending.deliveries():
+            other.deliver(number, delivery.copy())
         return other
 
     def deliver(self, number: int, delivery: Delivery) -> None:
@@ -72,9 +71,15 @@ class Group:
     def remove(self, name: bytes) -> int:
         """Remove a consumer and what is pending for it; how many entries that is."""
         consumer = self.consumers.pop(name)
-        for number in consumer.pending.found:
+        for number in consumer.pending.between(0):
             self.pending.pop(number)
         return len(consumer.pending)
+
+    def release(self) -> None:
+        """Who read the group is done."""
+        self.pending.release()
+        for consumer in self.consumers.values():
+            consumer.pending.release()
 
     def memory(self) -> int:
         """Bytes that it takes."""

@@ -6,6 +6,7 @@ beside them, which finds those that are due without looking at the others.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from sys import getsizeof
 
 from distcache_server.types.table import Table
@@ -34,6 +35,40 @@ class Deadlines:
 
     def get(self, field: bytes) -> int | None:
         return self.by_field.get(field)
+
+    def reader(self, kept: bool) -> Callable[[bytes], int | None]:
+        """What ``get`` says; if ``kept``, of the deadlines as they are now, until ``release``."""
+        known = self.by_field
+        if not kept:
+            return known.get
+        if type(known) is dict:
+            return known.copy().get
+        assert isinstance(known, Table)
+        parts, sizes, mask = known.keep().parts, known.sizes[:], known.mask
+
+        def get(field: bytes) -> int | None:
+            slot = hash(field) & mask
+            return parts[slot & ((1 << sizes[slot]) - 1)].get(field)
+
+        return get
+
+    def batches(self, kept: bool) -> Iterator[list[tuple[bytes, int]]]:
+        """Fields and deadlines, part by part; if ``kept``, as they are now, until ``release``."""
+        if isinstance(self.by_field, Table):
+            return self.by_field.batches(kept)
+        return iter((list(self.by_field.items()),))
+
+    def release(self) -> None:
+        """Who read the deadlines is done."""
+        if isinstance(self.by_field, Table):
+            self.by_field.release()
+
+    @property
+    def earliest_ms(self) -> int:
+        """When the first field goes; where there are many, no field goes before that."""
+        if self.wheel is not None:
+            return self.next_ms
+        return min(self.by_field.values(), default=0)
 
     def set(self, field: bytes, deadline: int) -> None:
         """Give a field a deadline in place of the one it may have."""
@@ -97,11 +132,9 @@ class Deadlines:
 
     def _use_wheel(self) -> None:
         self.wheel = Wheel()
-        table: Table[bytes, int] = Table()
         for field, deadline in self.by_field.items():
-            table[field] = deadline
             self.wheel.add(field, deadline)
-        self.by_field = table
+        self.by_field = Table.of(dict(self.by_field.items()))
 
     def copy(self) -> Deadlines:
         other = Deadlines()

@@ -16,6 +16,7 @@ there are many, so that hashes without anything in common cost nothing.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Iterator
 from itertools import accumulate, islice, pairwise
 from sys import getrefcount, getsizeof
 from typing import TYPE_CHECKING, TypeAlias
@@ -49,10 +50,11 @@ SAMPLE = 5
 class Shape:
     """The fields of packed hashes, in the order in which they were added."""
 
-    __slots__ = ("fields", "index")
+    __slots__ = ("fields", "index", "longest")
 
     def __init__(self, fields: tuple[bytes, ...] = ()) -> None:
         self.fields = fields
+        self.longest = max(map(len, fields), default=0)
         self.index = {field: place for place, field in enumerate(fields)}
 
 
@@ -107,6 +109,27 @@ class Hash:
         self.entries: dict[bytes, bytes] | Table[bytes, bytes] | None = {}
         """Of any other."""
         self.deadlines: Deadlines | None = None
+
+    @classmethod
+    def of(cls, entries: dict[bytes, bytes], limits: Limits) -> Hash:
+        """A hash of these fields and values."""
+        new = cls()
+        count, values = len(entries), entries.values()
+        longest = max(map(len, values))
+        if count <= limits.hash_entries and longest <= limits.hash_value:
+            shape = _shapes.get(tuple(entries))
+            if shape is not None and longest <= LONGEST and shape.longest <= limits.hash_value:
+                new._pack(shape, values)
+                return new
+            if max(map(len, entries)) <= limits.hash_value:
+                new._fill(list(entries), list(values))
+                return new
+        new.shape = HASHTABLE
+        if count > FEW:
+            new.entries = Table.of(entries)
+        else:
+            new.entries = dict(zip(map(one_of_equals, entries), values, strict=True))
+        return new
 
     @property
     def encoding(self) -> bytes:
@@ -186,6 +209,19 @@ class Hash:
         if entries is not None:
             return list(entries.items())
         return list(zip(self.shape.fields, self.values(), strict=True))
+
+    def batches(self, kept: bool) -> Iterator[list[Item]]:
+        """The items, part by part; if ``kept``, as they are now, until ``release``."""
+        if isinstance(self.entries, Table):
+            return self.entries.batches(kept)
+        return iter((self.items(),))
+
+    def release(self) -> None:
+        """Who read the items is done."""
+        if isinstance(self.entries, Table):
+            self.entries.release()
+        if self.deadlines is not None:
+            self.deadlines.release()
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[Item]]:
         """At least ``count`` items, if there are, and the next cursor (0: done).
@@ -329,16 +365,13 @@ class Hash:
             self.shape = HASHTABLE
         if self.shape is HASHTABLE:
             if count > FEW:
-                table: Table[bytes, bytes] = Table()
-                for field, value in entries.items():
-                    table[field] = value
-                self.entries = table
+                self.entries = Table.of(entries)
         elif count <= PACKED and max(map(len, entries.values())) <= LONGEST:
             shape = shape_of(tuple(entries))
             if shape is not None:
                 self._pack(shape, list(entries.values()))
 
-    def _pack(self, shape: Shape, values: list[bytes]) -> None:
+    def _pack(self, shape: Shape, values: Collection[bytes]) -> None:
         self.shape, self.entries = shape, None
         self.packed = bytes(map(len, values)) + b"".join(values)
 

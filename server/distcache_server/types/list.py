@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from sys import getsizeof
 
+from distcache_server.types.kept import keep, released
+
 CHUNK = 1024
 EMPTY = 7
 """Bytes of an empty listpack."""
@@ -81,6 +83,25 @@ class List:
 
     def __iter__(self) -> Iterator[bytes]:
         return chain(reversed(self._head), chain.from_iterable(self._body), self._tail)
+
+    def batches(self, kept: bool) -> Iterator[list[bytes]]:
+        """The entries, part by part; if ``kept``, as they are now, until ``release``."""
+        return self.batches_twice(kept)[1]
+
+    def batches_twice(self, kept: bool) -> tuple[Iterator[list[bytes]], Iterator[list[bytes]]]:
+        """``batches`` for who has to look at all parts first; these must not be held."""
+        head, body, tail = self._head[::-1], self._body, self._tail[:]
+        if not kept:
+            return chain((head,), body, (tail,)), chain((head,), body, (tail,))
+        self._body, parts = keep(body, list.copy)
+        places = range(len(body))
+        looked = (parts.parts[place] for place in places)
+        taken = (parts.take(place)[:] for place in places)
+        return chain((head,), looked, (tail,)), chain((head,), taken, (tail,))
+
+    def release(self) -> None:
+        """Who read the entries is done."""
+        self._body = released(self._body)
 
     @property
     def parts(self) -> int:
@@ -180,9 +201,11 @@ class List:
         del head[keep:]
         count -= len(gone[0])
         at = 0
-        while at < len(body) and len(body[at]) <= count:
-            count -= len(body[at])
-            self._inner -= len(body[at])
+        for chunk in body:
+            if len(chunk) > count:
+                break
+            count -= len(chunk)
+            self._inner -= len(chunk)
             at += 1
         gone += body[:at]
         del body[:at]
@@ -203,10 +226,12 @@ class List:
         del tail[keep:]
         count -= len(gone[0])
         at = len(body)
-        while at and len(body[at - 1]) <= count:
+        for chunk in reversed(body):
+            if len(chunk) > count:
+                break
             at -= 1
-            count -= len(body[at])
-            self._inner -= len(body[at])
+            count -= len(chunk)
+            self._inner -= len(chunk)
         gone += body[at:]
         del body[at:]
         if count and body:
@@ -256,17 +281,18 @@ class List:
         """The number of a chunk of the body, and the place in it, by the index in the body."""
         body = self._body
         if inside * 2 <= self._inner:
-            at = 0
-            while inside >= (size := len(body[at])):
-                inside -= size
-                at += 1
-            return at, inside
+            for at, chunk in enumerate(body):
+                if inside < len(chunk):
+                    return at, inside
+                inside -= len(chunk)
         after = self._inner - inside
-        at = len(body) - 1
-        while after > (size := len(body[at])):
-            after -= size
+        at = len(body)
+        for chunk in reversed(body):
             at -= 1
-        return at, size - after
+            if after <= len(chunk):
+                return at, len(chunk) - after
+            after -= len(chunk)
+        raise IndexError
 
     def range(self, start: int, stop: int) -> list[bytes]:
         """The entries from index ``start`` up to, but not including, ``stop``."""
@@ -347,12 +373,15 @@ class List:
             if len(self._head) >= CHUNK:
                 self._spill_head()
             return
-        part.insert(place, value)
         if number <= len(self._body):
+            chunk = self._body[number - 1]
+            chunk.insert(place, value)
             self._inner += 1
-            if len(part) > 2 * CHUNK:
-                self._body[number - 1 : number] = [part[:CHUNK], part[CHUNK:]]
-        elif len(part) >= CHUNK:
+            if len(chunk) > 2 * CHUNK:
+                self._body[number - 1 : number] = [chunk[:CHUNK], chunk[CHUNK:]]
+            return
+        self._tail.insert(place, value)
+        if len(self._tail) >= CHUNK:
             self._spill_tail()
 
     def remove(self, value: bytes, count: int) -> int:
@@ -371,7 +400,7 @@ class List:
                     parts[number] = [entry for entry in part if entry != value]
                 left -= found
             else:
-                _remove_first(part, value, left, backwards)
+                parts[number] = _without_first(part, value, left, backwards)
                 left = 0
             if not left:
                 break
@@ -379,11 +408,12 @@ class List:
         if removed:
             parts[0].reverse()
             self._head, self._tail = parts[0], parts[-1]
-            self._body = [part for part in parts[1:-1] if part]
-            self._inner = sum(map(len, self._body))
-            if self._inner * 4 < len(self._body) * CHUNK:
-                inner = list(chain.from_iterable(self._body))
-                self._body = [inner[at : at + CHUNK] for at in range(0, len(inner), CHUNK)]
+            body = [part for part in parts[1:-1] if part]
+            self._inner = sum(map(len, body))
+            if self._inner * 4 < len(body) * CHUNK:
+                inner = list(chain.from_iterable(body))
+                body = [inner[at : at + CHUNK] for at in range(0, len(inner), CHUNK)]
+            self._body[:] = body
             if self._bytes >= 0:
                 self._bytes -= removed * entry_size(value)
         return removed
@@ -440,15 +470,15 @@ class List:
         return rest
 
 
-def _remove_first(part: list[bytes], value: bytes, count: int, backwards: bool) -> None:
-    if backwards:
-        part.reverse()
+def _without_first(part: list[bytes], value: bytes, count: int, backwards: bool) -> list[bytes]:
+    part = part[::-1] if backwards else part[:]
     at = 0
     for _ in range(count):
         at = part.index(value, at)
         del part[at]
     if backwards:
         part.reverse()
+    return part
 
 
 def entry_size(value: bytes) -> int:

@@ -64,8 +64,17 @@ class Set:
     def of(cls, members: Iterable[bytes], limits: Limits) -> Set:
         """A set with these members."""
         new = cls()
-        for member in members:
-            new.add(member, limits)
+        known = dict.fromkeys(members)
+        number = number_of(next(iter(known), b"0"))
+        if number is not None and len(known) <= max(limits.set_intset, limits.set_entries):
+            for member in known:
+                new.add(member, limits)
+            return new
+        new.numbers, new.members, new.encoding = None, known, HASHTABLE
+        if len(known) <= limits.set_entries and max(map(len, known)) <= limits.set_value:
+            new.encoding = LISTPACK
+        elif len(known) > FEW:
+            new._use_table()
         return new
 
     def copy(self) -> Set:
@@ -109,6 +118,17 @@ class Set:
     def __iter__(self) -> Iterator[bytes]:
         """The members: integers in their order, few others as they came."""
         return iter(self.members) if self.numbers is None else map(_text, self.numbers)
+
+    def batches(self, kept: bool) -> Iterator[Iterable[bytes]]:
+        """The members, part by part; if ``kept``, as they are now, until ``release``."""
+        if isinstance(self.members, Table):
+            return ([member for member, _ in part] for part in self.members.batches(kept))
+        return iter((list(self),))
+
+    def release(self) -> None:
+        """Who read the members is done."""
+        if isinstance(self.members, Table):
+            self.members.release()
 
     def membership(self) -> Callable[[bytes], bool]:
         """What ``in`` says, for many questions, as long as the set does not change."""
@@ -259,10 +279,8 @@ class Set:
                 self._use_table()
 
     def _use_table(self) -> None:
-        table: Table[bytes, None] = Table()
-        for member in self.members:
-            table[member] = None
-        self.members = table
+        assert type(self.members) is dict
+        self.members = Table.of(self.members)
 
 
 def _holds(numbers: array[int], number: int, at: int) -> bool:

@@ -24,6 +24,7 @@ from itertools import chain
 from sys import getsizeof
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from distcache_server.types.kept import keep, released
 from distcache_server.types.table import Table
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SortedSet:
         self._scores: list[array[float]] = []
         self._members: list[list[bytes]] = []
         self._firsts: list[float] = []
-        ordered = sorted([(score, member) for member, score in self.scores.items()])
+        ordered = sorted(zip(self.scores.values(), self.scores, strict=True))
         size = CHUNK // 4 * 3
         # There is always one chunk, even if it is empty.
         for start in range(0, len(ordered) or 1, size):
@@ -87,10 +88,8 @@ class SortedSet:
         return other
 
     def _use_table(self) -> None:
-        table: Table[bytes, float] = Table()
-        for member, score in self.scores.items():
-            table[member] = score
-        self.scores = table
+        assert type(self.scores) is dict
+        self.scores = Table.of(self.scores)
 
     # Size and encoding
 
@@ -248,6 +247,23 @@ class SortedSet:
     def __iter__(self) -> Iterator[bytes]:
         return chain.from_iterable(self._members)
 
+    def batches(self, kept: bool) -> Iterator[list[Item]]:
+        """All items from the end on, chunk by chunk; if ``kept``, as they are now.
+
+        That holds until ``release``.
+        """
+        last = len(self._members) - 1
+        if not kept:
+            chunks, numbers = self._members, self._scores
+            return (_backwards(chunks[at], numbers[at]) for at in range(last, -1, -1))
+        self._members, members = keep(self._members, list.copy)
+        self._scores, scores = keep(self._scores, array.__copy__)
+        return (_backwards(members.take(at), scores.take(at)) for at in range(last, -1, -1))
+
+    def release(self) -> None:
+        """Who read the items is done."""
+        self._members, self._scores = released(self._members), released(self._scores)
+
     def members(self, span: Span, reverse: bool = False) -> list[bytes]:
         """The members of the span, in order."""
         if span[1] <= len(self._members[0]):
@@ -377,19 +393,20 @@ class SortedSet:
         start, stop = span
         if start >= stop:
             return 0, 0, 0
-        chunks = self._members
+        left = stop - start
         if start * 2 <= len(self.scores):
-            at = 0
-            while start >= (size := len(chunks[at])):
-                start -= size
-                at += 1
-            return at, start, stop - span[0]
+            for at, chunk in enumerate(self._members):
+                if start < len(chunk):
+                    return at, start, left
+                start -= len(chunk)
         after = len(self.scores) - start
-        at = len(chunks) - 1
-        while after > (size := len(chunks[at])):
-            after -= size
+        at = len(self._members)
+        for chunk in reversed(self._members):
             at -= 1
-        return at, size - after, stop - start
+            if after <= len(chunk):
+                return at, len(chunk) - after, left
+            after -= len(chunk)
+        raise IndexError
 
     def _split(self, at: int) -> None:
         scores, members = self._scores[at], self._members[at]
@@ -411,6 +428,12 @@ class SortedSet:
             self._firsts[at] = scores[0]
         if len(scores) > CHUNK:
             self._split(at)
+
+
+def _backwards(members: list[bytes], scores: array[float]) -> list[Item]:
+    items = list(zip(members, scores, strict=True))
+    items.reverse()
+    return items
 
 
 def _read(chunks: Sequence[Sequence[T]], at: int, place: int, count: int) -> list[T]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from distcache_server.types.consumer_group import UNKNOWN, Group
+from distcache_server.types.kept import keep, released
 from distcache_server.types.stream_block import Block, Entries, Words
 
 if TYPE_CHECKING:
@@ -249,12 +251,22 @@ class Stream:
         place = bisect_left(ids, number)
         return place < len(ids) and ids[place] == number
 
-    def nodes(self) -> Iterator[list[tuple[int, Words]]]:
-        """All ids and words, block by block."""
-        for block in self._blocks:
-            yield block.unpacked().between(0, block.count)
-        if self._tail.ids:
-            yield self._tail.between(0, len(self._tail.ids))
+    def nodes(self, kept: bool = False) -> Iterator[list[tuple[int, Words]]]:
+        """All ids and words, block by block; if ``kept``, as they are now, until ``release``."""
+        blocks: Iterator[Block] = iter(self._blocks)
+        if kept:
+            count = len(self._blocks)
+            self._blocks, parts = keep(self._blocks, Block.copy)
+            blocks = map(parts.take, range(count))
+        packed = (block.unpacked().between(0, block.count) for block in blocks)
+        tail = self._tail
+        return chain(packed, (tail.between(0, len(tail.ids)),)) if tail.ids else packed
+
+    def release(self) -> None:
+        """Who read the stream is done."""
+        self._blocks = released(self._blocks)
+        for group in self.groups.values():
+            group.release()
 
     @property
     def node_count(self) -> int:

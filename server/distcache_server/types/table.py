@@ -15,16 +15,20 @@ cursor has already put in order.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from sys import getsizeof
 from typing import Generic, TypeVar
+
+from distcache_server.types.kept import Guarded, Kept, released
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 LIMIT = 170
 """Entries a dict holds with 256 slots, whose index takes one byte each."""
+FULL = LIMIT * 3 // 4
+"""About what a dict holds on average; with no more, none of many is likely to overflow."""
 SPARSE = LIMIT // 3
 """Two halves that hold no more than this together become one again."""
 ROOMY = LIMIT - 24
@@ -72,6 +76,27 @@ class Table(Generic[K, V]):
         self.deepest = 1
         """How many dicts need all the bits of the directory; at 0 it can be halved."""
 
+    @classmethod
+    def of(cls, entries: Mapping[K, V]) -> Table[K, V]:
+        """A table with these entries."""
+        new = cls()
+        bits = 0
+        while bits < MAX_BITS and len(entries) > LIMIT << bits:
+            bits += 1
+        if bits and len(entries) > FULL << bits:
+            bits += 1
+        new.bits, new.mask, new.deepest = bits, (1 << bits) - 1, 1 << bits
+        parts = new.parts = [{} for _ in range(1 << bits)]
+        new.sizes = [bits] * (1 << bits)
+        mask = new.mask
+        for key, value in entries.items():
+            parts[hash(key) & mask][key] = value
+        new.count = len(entries)
+        for slot in range(1 << bits):
+            if len(parts[slot]) > LIMIT:
+                new.split(slot)
+        return new
+
     def __len__(self) -> int:
         return self.count
 
@@ -95,7 +120,7 @@ class Table(Generic[K, V]):
         """Account for an entry that the caller put into its part, which held ``before``."""
         self.count += 1
         if before >= LIMIT:
-            self._split(hash(key) & self.mask)
+            self.split(hash(key) & self.mask)
 
     def pop(self, key: K, default: V | None = None) -> V | None:
         part = self.parts[hash(key) & self.mask]
@@ -144,6 +169,26 @@ class Table(Generic[K, V]):
         other.count, other.deepest = self.count, self.deepest
         return other
 
+    def keep(self) -> Kept[dict[K, V]]:
+        """Its parts as they are now, by their places; until ``release``."""
+        distinct = (
+            (slot, part) for slot, part in enumerate(self.parts) if slot >> self.sizes[slot] == 0
+        )
+        kept: Kept[dict[K, V]] = Kept(distinct, dict.copy)
+        self.parts = Guarded(self.parts, kept)
+        return kept
+
+    def release(self) -> None:
+        """The reader of the parts is done."""
+        self.parts = released(self.parts)
+
+    def batches(self, kept: bool) -> Iterator[list[tuple[K, V]]]:
+        """All entries, part by part; if ``kept``, as they are now, until ``release``."""
+        if not kept:
+            return (list(part.items()) for part in self._distinct())
+        parts = self.keep()
+        return (list(parts.take(place).items()) for place in list(parts.parts))
+
     def memory(self) -> int:
         """About how many bytes it takes, without what it refers to."""
         return 2 * getsizeof(self.parts) + ENTRY * self.count + getsizeof(self.parts[0])
@@ -158,7 +203,8 @@ class Table(Generic[K, V]):
                 return values
         return []
 
-    def _split(self, slot: int) -> None:
+    def split(self, slot: int) -> None:
+        """Make two of the dict at ``slot``, which has too many entries."""
         size = self.sizes[slot]
         if size == self.bits:
             if self.bits == MAX_BITS:

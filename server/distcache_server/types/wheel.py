@@ -37,10 +37,7 @@ class Wheel:
             if at < self.next_slot or len(self.slots) == 1:
                 self.next_slot = at
         elif len(slot) == LARGE and type(slot) is dict:
-            table: Table[bytes, None] = Table()
-            for other in slot:
-                table[other] = None
-            slot = self.slots[at] = table
+            slot = self.slots[at] = Table.of(slot)
         slot[key] = None
 
     def remove(self, key: bytes, deadline: int) -> None:

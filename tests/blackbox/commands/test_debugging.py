@@ -212,7 +212,7 @@ def test_switches_without_a_meaning(ask: Ask) -> None:
     assert ask("DEBUG", "QUICKLIST-PACKED-THRESHOLD", "x") == refused
 
 
-@pytest.mark.ours("there is no log on disk yet")
+@pytest.mark.ours("Redis exits")
 def test_no_log_can_be_loaded(ask: Ask) -> None:
     ask("SET", "key", "value")
     assert ask("DEBUG", "LOADAOF") == b"ERR nothing is kept on disk that could be loaded"

@@ -102,7 +102,6 @@ def test_whatever_redis_tells_that_others_read(wire: Wire, reference: Process) -
         "used_memory_vm_functions",
         "used_memory_vm_total",
         "used_memory_vm_total_human",
-        "lazyfreed_objects",
         "rdb_last_load_keys_expired",
         "rdb_last_load_keys_loaded",
         "aof_rewrites",
@@ -243,6 +242,17 @@ def test_expired_and_evicted_keys(wire: Wire) -> None:
     wire.call("CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", 1)
     wire.call("SET", "other", "value")
     eventually(lambda: number(wire, "stats", "evicted_keys") >= 1)
+
+
+def test_values_that_are_freed_in_the_background(wire: Wire) -> None:
+    wire.call("CONFIG", "RESETSTAT")
+    wire.call("SET", "small", "value")
+    wire.call("SADD", "large", *range(10_000))
+    wire.call("UNLINK", "small", "large")
+    eventually(lambda: values(wire, "memory")["lazyfree_pending_objects"] == "0")
+    assert values(wire, "memory")["lazyfreed_objects"] == "1"
+    wire.call("CONFIG", "RESETSTAT")
+    assert values(wire, "memory")["lazyfreed_objects"] == "0"
 
 
 def test_operations_per_second(wire: Wire) -> None:

@@ -126,6 +126,19 @@ def test_every_command_is_described_as_in_redis(server: Server, reference: Proce
 
 
 @pytest.mark.ours("compares with the reference")
+def test_keys_have_notes_where_redis_has_them(server: Server, reference: Process) -> None:
+    def noted(place: Server) -> set[str]:
+        with place.wire() as wire:
+            return {
+                entry[0].decode()
+                for entry in wire.call("COMMAND")
+                if any(b"notes" in keys for keys in entry[8])
+            }
+
+    assert noted(server) == noted(reference) & table(server).keys()
+
+
+@pytest.mark.ours("compares with the reference")
 def test_no_other_command_is_missing(server: Server, reference: Process) -> None:
     missing = table(reference).keys() - table(server).keys()
     known = {name for name in missing if name in LATER or name.split("|")[0] in LATER}
@@ -369,6 +382,9 @@ def test_getkeys_of_many(ask: Ask) -> None:
             [[b"a", [b"RW", b"access", b"delete"]], [b"b", [b"RW", b"insert"]]],
         ),
         ("sort a store b", [[b"a", [b"RO", b"access"]], [b"b", [b"OW", b"update"]]]),
+        ("bitfield key get u8 0 overflow sat", [[b"key", [b"RO", b"access"]]]),
+        ("bitfield key set u8 0 1", [[b"key", [b"RW", b"access", b"update"]]]),
+        ("bitfield key get u8 0 incrby u8 0 1", [[b"key", [b"RW", b"access", b"update"]]]),
     ],
 )
 def test_getkeysandflags(ask: Ask, words: str, keys: list[Any]) -> None:

@@ -158,6 +158,11 @@ def test_other_classes_of_events(server: Server) -> None:
             b"keymiss",
         ]
         assert listener.reply() == [b"pmessage", b"__key*", b"__keyevent@0__:keymiss", b"missing"]
+        speaker.call("PFMERGE", "merged")
+        assert listener.reply()[3] == b"keymiss"  # type: ignore[index]
+        assert listener.reply()[3] == b"merged"  # type: ignore[index]
+        assert listener.reply()[3] == b"new"  # type: ignore[index]
+        assert listener.reply()[3] == b"merged"  # type: ignore[index]
         speaker.call("SET", "a", "1", "PX", "1")
         assert listener.reply()[3] == b"new"  # type: ignore[index]
         assert listener.reply()[3] == b"a"  # type: ignore[index]

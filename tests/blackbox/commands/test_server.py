@@ -285,6 +285,12 @@ def test_there_are_no_functions(ask: Ask) -> None:
     assert ask("FUNCTION", "FLUSH", "ASYNC") == b"OK"
     refused = b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option"
     assert ask("FUNCTION", "FLUSH", "LATER") == refused
+    refused = b"ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP."
+    assert ask("FUNCTION", "FLUSH", "SYNC", "ASYNC") == refused
+    assert ask("FUNCTION", "LIST", "WITHCODE", "LIBRARYNAME", "x") == []
+    assert ask("FUNCTION", "LIST", "x") == b"ERR Unknown argument x"
+    assert ask("FUNCTION", "LIST", "WITHCODE", "WITHCODE") == b"ERR Unknown argument WITHCODE"
+    assert ask("FUNCTION", "LIST", "LIBRARYNAME") == b"ERR library name argument was not given"
 
 
 def test_lolwut(wire: Wire) -> None:

@@ -4,7 +4,7 @@ import random
 from contextlib import suppress
 
 import pytest
-from distcache_replication.directory import Directory
+from distcache_replication.directory import Directory, Refused
 from distcache_replication.disk import ALWAYS, EVERYSEC, NO, Disk, Run
 from distcache_replication.history import History
 from distcache_replication.log import Log
@@ -29,6 +29,8 @@ class Machine:
         self.disk = Disk(self.log, self.files, run, policy, self._tell)
         self.disk.attach()
         self.disk.switch(descriptor, History(ID))
+        if isinstance(run, Later):
+            run.run()
         self.count = 0
         self.fine = len(self.files.steps)
         """Steps before the test began."""
@@ -47,6 +49,10 @@ class Machine:
         self.directory.add(file)
         if self.disk.write():
             self.disk.switch(descriptor, History(ID))
+
+    def rename(self) -> None:
+        """The log goes on in another history."""
+        self.disk.rename(History(ID[::-1]))
 
 
 def recovered(files: MemoryFiles) -> int:
@@ -179,7 +185,9 @@ def test_the_old_increment_is_flushed_before_the_new_one_counts() -> None:
     machine.disk.commit()
     assert recovered(machine.files.after_power_cut()) == 0
     assert recovered(machine.files.after_crash()) == machine.log.end // 2
-    later.run()
+    for _ in range(2):
+        assert recovered(machine.files.after_crash()) == machine.log.end // 2
+        later.run()
     assert recovered(machine.files.after_crash()) == machine.log.end
     later.run()
     assert recovered(machine.files.after_power_cut()) == machine.log.end == machine.log.frontier
@@ -214,6 +222,8 @@ def live(machine: Machine, generator: random.Random) -> int:
             choice = generator.random()
             if choice < 0.1:
                 machine.rotate()
+            elif choice < 0.2:
+                machine.rename()
             elif choice < 0.6:
                 machine.disk.write()
             else:
@@ -234,6 +244,110 @@ def test_power_cut_at_each_step(policy: str, kept: float) -> None:
             promised = acknowledged if policy == ALWAYS else machine.disk.flushed
             assert promised <= left <= machine.log.end
             assert acknowledged <= recovered(machine.files.after_crash())
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC])
+@pytest.mark.parametrize("block", [128, 200])
+def test_power_cut_that_leaves_holes(policy: str, block: int) -> None:
+    """Whatever is there of what was not flushed, a start goes on from what was.
+
+    The blocks are smaller than those of a disk, but none is smaller than a head.
+    """
+    for number in range(1, 30):
+        for seed in range(10):
+            machine = Machine(policy)
+            draw = random.Random(seed)
+            machine.files.fail = cut_power(machine.fine + number)
+            acknowledged = live(machine, draw)
+            promised = acknowledged if policy == ALWAYS else machine.disk.flushed
+            for _ in range(5):
+                files = machine.files.after_power_cut(holes=(draw, block))
+                left = recovered(files)
+                assert promised <= left <= machine.log.end
+                assert recovered(files) == left
+
+
+def test_what_was_flushed_is_damaged() -> None:
+    """Once a flush is told of, no byte before it may change."""
+    machine = Machine(EVERYSEC)
+    for _ in range(3):
+        machine.add(2)
+        machine.disk.write()
+    machine.disk.commit()
+    machine.add()
+    machine.disk.write()
+    machine.add()
+    machine.disk.write()
+    data = machine.files.content["/d/a.1.incr.aof"].data
+    safe = data.rindex(b"#dc=")
+    for at in range(len(data)):
+        for change in (1, 0x0A, 0x80, 0xFF):
+            files = machine.files.after_crash()
+            files.content["/d/a.1.incr.aof"].data[at] ^= change
+            if at < safe:
+                with pytest.raises(Refused):
+                    recovered(files)
+            elif at < data.index(b"\n", safe):
+                with suppress(Refused):
+                    assert machine.disk.flushed <= recovered(files) < machine.log.end
+            else:
+                assert machine.disk.flushed <= recovered(files) < machine.log.end
+
+
+def test_damage_to_a_head_within_a_file() -> None:
+    """What behind it says that all was flushed cannot be checked, and counts all the same."""
+    machine = Machine(ALWAYS)
+    machine.add()
+    machine.disk.commit()
+    machine.rename()
+    for _ in range(2):
+        machine.add()
+        machine.disk.commit()
+    files = machine.files.after_crash()
+    data = files.content["/d/a.1.incr.aof"].data
+    data[data.rindex(b"#distcache:1") + 60] ^= 1
+    with pytest.raises(Refused):
+        recovered(files)
+
+
+def test_where_no_flushes_are_told_holes_are_damage() -> None:
+    machine = Machine(EVERYSEC)
+    machine.add()
+    machine.disk.commit()
+    machine.disk.policy = NO
+    for _ in range(3):
+        machine.add()
+        machine.disk.write()
+    files = machine.files.after_crash()
+    data = files.content["/d/a.1.incr.aof"].data
+    data[data.rindex(b"#dc:") - 3] ^= 1
+    with pytest.raises(Refused):
+        recovered(files)
+
+
+def test_a_head_that_cannot_be_written() -> None:
+    machine = Machine(ALWAYS)
+    machine.add()
+    machine.disk.commit()
+    file, descriptor = machine.directory.create()
+    machine.directory.add(file)
+    # The flush of the old file and that of the new one go well, and then nothing does.
+    machine.files.fail = nth(len(machine.files.steps) + 4, lasting=True)
+    machine.disk.switch(descriptor, History(ID))
+    assert machine.disk.lost
+    assert machine.disk.error is not None
+
+
+def test_a_log_that_was_closed_well_has_no_end_to_lose() -> None:
+    machine = Machine(ALWAYS)
+    machine.add(3)
+    machine.disk.close()
+    files = machine.files.after_crash()
+    content = files.content["/d/a.1.incr.aof"]
+    assert content.data.endswith(b"\r\n")
+    content.data[content.data.rindex(b"#dc=") - 3] ^= 1
+    with pytest.raises(Refused):
+        recovered(files)
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC, NO])

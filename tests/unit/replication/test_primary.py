@@ -6,7 +6,16 @@ from distcache_replication.archive import Archive
 from distcache_replication.files import Files
 from distcache_replication.history import History, new_id
 from distcache_replication.log import Log
-from distcache_replication.primary import LOADING, ONLINE, Replica, can_go_on, having, well
+from distcache_replication.primary import (
+    LOADING,
+    ONLINE,
+    SENDING,
+    WAITING,
+    Replica,
+    can_go_on,
+    having,
+    well,
+)
 from distcache_replication.reader import Reader
 
 NOWHERE = Archive(Files())
@@ -57,21 +66,22 @@ def test_how_many_are_well() -> None:
 async def test_it_is_fed_until_it_is_clogged() -> None:
     log, sent = Log(), bytearray()
     it = Replica(sent.extend, lambda: 0)
-    reader = Reader(log, NOWHERE, off, it, "it")
+    it.state = ONLINE
+    reader = it.reader = Reader(log, NOWHERE, off, it, "it")
     log.append(b"one")
     task = asyncio.create_task(it.follow(reader))
     await asyncio.sleep(0)
     assert sent == b"one"
     assert it.pending(log) == 0
-    it.drained.clear()
     log.append(b"two")
-    for _ in range(3):
-        await asyncio.sleep(0)
+    it.ship()
+    it.drained.clear()
     log.append(b"three")
+    it.ship()
     for _ in range(3):
         await asyncio.sleep(0)
-    assert sent == b"onetwo"
     assert it.pending(log) == 5
+    assert sent == b"onetwo"
     it.drained.set()
     for _ in range(3):
         await asyncio.sleep(0)
@@ -95,10 +105,38 @@ async def test_what_was_shipped_is_not_sent_again() -> None:
         for _ in range(3):
             await asyncio.sleep(0)
     log.append(b"three")
+    it.ship()
+    assert sent == b"onetwothree"
+    assert it.offset == log.end
     for _ in range(3):
         await asyncio.sleep(0)
     assert sent == b"onetwothree"
-    assert it.offset == log.end
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_how_long_a_full_sync_has_been_stuck() -> None:
+    unsent = 0
+    it = Replica(lambda _: None, lambda: unsent)
+    assert it.state == WAITING
+    assert it.stuck_s(100.0, 5, 5) == 0
+    assert it.stuck_s(200.0, 5, 5) == 0
+    it.state = SENDING
+    # There is nothing that it could take.
+    assert it.stuck_s(300.0, 5, 5) == 0
+    unsent = 1000
+    assert it.stuck_s(310.0, 2000, 5) == 0
+    assert it.stuck_s(320.0, 2000, 5) == 10
+    # It was sent more, and took none of it.
+    unsent = 1500
+    assert it.stuck_s(330.0, 2500, 5) == 20
+    unsent = 1499
+    assert it.stuck_s(340.0, 2500, 5) == 0
+    it.state, unsent = LOADING, 0
+    assert it.stuck_s(350.0, 2500, 5) == 0
+    assert it.stuck_s(370.0, 2500, 5) == 20
+    # An empty line says that it is still there.
+    assert it.stuck_s(380.0, 2500, 6) == 0
+    it.silent = True
+    assert it.stuck_s(500.0, 2500, 6) == 0

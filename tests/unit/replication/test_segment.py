@@ -7,6 +7,7 @@ from distcache_replication.segment import (
     Reader,
     Torn,
     annotation,
+    before,
     command_end,
     commands,
     encode,
@@ -151,3 +152,43 @@ def test_commands_come_back(words: list[list[bytes]]) -> None:
 def test_a_batch_of_anything_else(data: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
         commands(data)
+
+
+def taken_apart(data: bytes, step: int, sound: bool) -> tuple[bytes, int, str]:
+    """What comes out of a file, with `Reader.sound` or without; where and why it ends."""
+    reader, found = Reader(), b""
+    try:
+        for at in range(0, len(data), step):
+            reader.feed(data[at : at + step])
+            while True:
+                found += b"".join(reader.sound(1 << 60)) if sound else b""
+                batch = next(iter(reader), None)
+                if batch is None:
+                    break
+                found += batch.data
+        reader.finish()
+    except Damaged as error:
+        return found, error.at, error.reason
+    return found, reader.at, ""
+
+
+MANY = file_of(SET, DEL * 2, offset=7) + before(ID, 3, SALT)
+MANY += b"".join(annotation(SET, 7 + len(SET + DEL * 2) + at, SALT) + SET for at in (0, len(SET)))
+
+
+@pytest.mark.parametrize("step", [20, 1000])
+def test_sound_batches_are_those_of_iterating(step: int) -> None:
+    found = taken_apart(MANY, step, sound=True)
+    assert found == taken_apart(MANY, step, sound=False) == (SET + DEL * 2 + SET * 2, len(MANY), "")
+    for at in range(len(MANY)):
+        for data in (MANY[:at], MANY[:at] + bytes([MANY[at] ^ 1]) + MANY[at + 1 :]):
+            assert taken_apart(data, step, sound=True) == taken_apart(data, step, sound=False)
+
+
+def test_sound_batches_end_where_they_should() -> None:
+    reader = Reader()
+    reader.feed(file_of(SET, DEL, SET))
+    assert next(iter(reader)).data == SET
+    assert reader.sound(len(SET + DEL) - 1) == []
+    assert reader.sound(len(SET + DEL)) == [DEL]
+    assert reader.sound(1000) == [SET]

@@ -10,6 +10,7 @@ from distcache_server.base import PlainBase, SnapshotBase, slices
 from distcache_server.capture import Walk
 from distcache_server.engine import Engine
 from distcache_server.replay import Replay
+from distcache_server.types.kept import Guarded
 
 from tests.support.direct import Direct
 from tests.support.writes import write
@@ -26,6 +27,10 @@ def fill_large(direct: Direct) -> None:
     direct("ZADD", "zset", *[word for at, name in enumerate(numbers) for word in (at, name)])
     direct("HSET", "dated", *[word for number in numbers for word in (number, "value")])
     direct("HPEXPIRE", "dated", 10, "FIELDS", 2, "member:1", "member:2")
+    for number in range(1, LARGE):
+        direct("XADD", "stream", number, "field", number)
+    direct("XGROUP", "CREATE", "stream", "group", 0)
+    direct("XREADGROUP", "GROUP", "group", "one", "COUNT", LARGE - 100, "STREAMS", "stream", ">")
     direct("SET", "string", "long " * 20_000)
     direct("SET", "buffer", "long " * 20_000)
     direct("SETRANGE", "buffer", 3, "changed")
@@ -49,6 +54,14 @@ CHANGES = (
     "APPEND string more",
     "SETRANGE buffer 50000 more",
     "HSET dated member:5 new",
+    "HPEXPIRE dated 20 FIELDS 1 member:6",
+    "XADD stream * field new",
+    "XDEL stream 7 300 301",
+    "XREADGROUP GROUP group other COUNT 10 STREAMS stream >",
+    "XREADGROUP GROUP group one COUNT 10 STREAMS stream 0",
+    "XACK stream group 20-0 300-0",
+    "XCLAIM stream group other 0 21-0 301-0",
+    "XTRIM stream MAXLEN 400",
     "HGETALL dated",
     "FLUSHALL",
 )
@@ -109,14 +122,22 @@ def test_large_values_change_meanwhile(
     assert all(keyspace.capture is None for keyspace in direct.engine.databases)
 
 
-def test_a_value_that_stays_is_not_copied() -> None:
+def test_who_reads_a_value_lets_it_go() -> None:
     direct = Direct()
     fill_large(direct)
-    value = direct.client.keyspace.values[b"set"]
+    members = direct.client.keyspace.values[b"set"].members
     form = SnapshotBase(rdb.Style(), direct.engine.limits, True, {})
-    for _ in slices(Walk(direct.engine.databases, form.add), form):
+    walk = Walk(direct.engine.databases, form.add)
+    direct("SADD", "set", "new")
+    assert isinstance(members.parts, Guarded)
+    for _ in slices(walk, form):
         direct("SISMEMBER", "set", "member:1")
-    assert direct.client.keyspace.values[b"set"] is value
+    assert type(members.parts) is list
+    walk = Walk(direct.engine.databases, form.add)
+    direct("SADD", "set", "newer")
+    assert isinstance(members.parts, Guarded)
+    walk.stop()
+    assert type(members.parts) is list
 
 
 def test_long_strings_are_written_in_pieces() -> None:

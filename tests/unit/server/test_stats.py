@@ -1,7 +1,16 @@
 """What is counted: distributions, rates, the slow log."""
 
 import pytest
-from distcache_server.stats import Counters, Rates, SlowLog, Stats, Totals
+from distcache_server.stats import (
+    BUCKETS,
+    GRAIN,
+    Counters,
+    Rates,
+    SlowLog,
+    Stats,
+    Totals,
+    bucket,
+)
 
 US = 1000
 
@@ -19,6 +28,10 @@ def test_calls_and_percentiles() -> None:
     assert stats.percentile(0.99) == pytest.approx(1000, rel=0.2)
     stats.reset()
     assert (stats.calls, stats.ns) == (0, 0)
+
+
+def test_the_table_finds_the_bucket_of_a_short_time() -> None:
+    assert [*BUCKETS] == [bucket(step << GRAIN) for step in range(1 << 16)]
 
 
 def test_percentiles_are_upper_bounds() -> None:

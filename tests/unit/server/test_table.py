@@ -110,3 +110,18 @@ def test_parts_stay_small_while_entries_come_and_go() -> None:
     sizes = {id(part): part.__sizeof__() for part in table.parts}
     assert sum(sizes.values()) < len(sizes) * PACKED * 1.2
     assert sorted(table.values()) == list(range(30_000, 40_000))
+
+
+@pytest.mark.parametrize("count", [0, 1, LIMIT, LIMIT + 1, 1000, 20_000])
+def test_a_table_of_many_entries_at_once(count: int) -> None:
+    entries = {b"key:%d" % n: n for n in range(count)}
+    table = Table.of(entries)
+    assert dict(table.items()) == entries
+    assert len(table) == count
+    assert max(map(len, table.parts)) <= LIMIT
+    assert table.deepest == sum(
+        size == table.bits and slot >> size == 0 for slot, size in enumerate(table.sizes)
+    )
+    for key in entries:
+        assert table.pop(key) == entries[key]
+    assert (table.bits, len(table)) == (0, 0)

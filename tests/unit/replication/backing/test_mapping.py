@@ -5,6 +5,7 @@ from distcache_replication.backing.errors import BadMap
 from distcache_replication.backing.mapping import load
 
 KEY = 'key = "user:{id}"\n'
+WRITE = 'direction = "write-behind"\n'
 
 
 def test_defaults_and_times() -> None:
@@ -17,6 +18,16 @@ def test_defaults_and_times() -> None:
     assert second.table == ("s", "t")
     assert (second.ttl_ms, second.stale_ms, second.absent_ms) == (600_000, 3_600_000, 5000)
     assert second.refresh_ms == 300_000
+
+
+def test_writing() -> None:
+    first, second, third = load(
+        f"[users]\n{KEY}{WRITE}[other]\n{KEY}{WRITE}table = 's.t'\nexpired = 'archive'\n"
+        f"[any]\n{KEY}direction = 'write-through'\nas = 'any'"
+    )
+    assert (first.writes, first.through, first.expired, first.archive) == (True, False, "keep", ())
+    assert (second.expired, second.archive) == ("archive", ("s", "t_archive"))
+    assert (third.writes, third.through, third.expired) == (True, True, "delete")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +53,12 @@ def test_defaults_and_times() -> None:
         (f"[users]\n{KEY}jitter = 2", "from 0 to 1"),
         (f"[users]\n{KEY}refresh = 0.5", "set ttl"),
         (f"[users]\n{KEY}away = 'stale'", "say how long"),
+        (f"[users]\n{KEY}expired = 'delete'", "set direction"),
+        (f"[users]\n{KEY}{WRITE}expired = 'never'", "none of keep, delete, archive"),
+        (f"[users]\n{KEY}{WRITE}archive = 'a'", "set that"),
+        (f"[users]\n{KEY}{WRITE}ttl = '1h'\nexpired = 'delete'", "leave out one of them"),
+        (f"[users]\n{KEY}{WRITE}ttl = '1h'\nas = 'any'", "leave ttl out"),
+        (f"[users]\n{KEY}{WRITE}expired = 'archive'\narchive = 'a.b.c'", "archive has to be"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, problem: str) -> None:

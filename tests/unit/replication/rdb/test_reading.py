@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterable
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from distcache_replication import rdb
@@ -21,12 +22,22 @@ SMALL = (DATA / "redis-7.0-lfu.rdb").read_bytes()
 STYLE = rdb.Style()
 
 
-def decode(pieces: Iterable[bytes], decoder: rdb.Decoder | None = None) -> list[rdb.Record]:
+class Record(NamedTuple):
+    database: int
+    key: bytes
+    kind: int
+    value: rdb.Value
+    deadline_ms: int | None = None
+    idle_s: int | None = None
+    frequency: int | None = None
+
+
+def decode(pieces: Iterable[bytes], decoder: rdb.Decoder | None = None) -> list[Record]:
     decoder = decoder or rdb.Decoder()
-    found: list[rdb.Record] = []
+    found: list[Record] = []
     for piece in pieces:
-        found += decoder.feed(piece)
-    return found + list(decoder.finish())
+        found += [Record(*record) for record in decoder.feed(piece)]
+    return found + [Record(*record) for record in decoder.finish()]
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -51,7 +62,7 @@ def test_a_snapshot_of_redis(release: str, version: int) -> None:
         assert record.kind == kind
         assert same(kind, record.value, value), key
         assert record.deadline_ms is None
-    expires = rdb.Record(0, b"expires", rdb.STRING, b"value", LATER_MS)
+    expires = Record(0, b"expires", rdb.STRING, b"value", LATER_MS)
     assert records.pop((0, b"expires")) == expires
     assert records.pop((9, b"string")).value == b"in database 9"
     stream = records.pop((0, b"stream")).value
@@ -237,7 +248,7 @@ def test_many_keys_take_no_memory() -> None:
 
 def test_our_own_snapshot() -> None:
     entry = rdb.entry(b"k", rdb.of_string(b"v", STYLE), True, 123, 45, None)
-    other = rdb.entry(b"l", rdb.of_list([b"a"], -2, STYLE), True, None, None, 255)
+    other = rdb.entry(b"l", rdb.of_list([[b"a"]], [[b"a"]], -2, STYLE), True, None, None, 255)
     start = [rdb.header(11, {b"redis-ver": b"7.2.4"}), rdb.select(3, 2, 1)]
     decoder = rdb.Decoder()
     data = b"".join(rdb.sealed(chain(start, entry, other)))

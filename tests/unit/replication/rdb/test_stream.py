@@ -118,7 +118,7 @@ WRONG = [
     FULL._replace(groups=[GROUPS[1], GROUPS[1]]),
     FULL._replace(groups=[GROUPS[0]._replace(consumers=[])]),
     FULL._replace(groups=[GROUPS[0]._replace(pending=[])]),
-    FULL._replace(groups=[GROUPS[0]._replace(pending=GROUPS[0].pending * 2)]),
+    FULL._replace(groups=[GROUPS[0]._replace(pending=[*GROUPS[0].pending, *GROUPS[0].pending])]),
     FULL._replace(groups=[GROUPS[0]._replace(consumers=GROUPS[0].consumers * 2)]),
 ]
 

@@ -28,7 +28,7 @@ def forms(kind: int, value: Any, style: rdb.Style) -> Iterable[rdb.Form]:
         yield rdb.of_string(value, style)
     elif kind == rdb.LIST:
         for limit in (-5, -2, 0, 1, 3):
-            yield rdb.of_list(value, limit, style)
+            yield rdb.of_list([value], [value], limit, style)
     elif kind == rdb.SET:
         for packed in (False, True):
             yield rdb.of_set(value, len(value), packed, style)
@@ -106,7 +106,7 @@ def test_what_is_only_read(kind: int, body: bytes, what: int, value: Any) -> Non
 def test_hashes_with_deadlines(packed: bool) -> None:
     fields = {b"stays": b"1", b"late": b"2", b"early": b"3"}
     deadlines = {b"late": 9_000, b"early": 7_000}
-    form = rdb.of_expiring(fields.items(), 3, deadlines, packed, PLAIN)
+    form = rdb.of_expiring(fields.items(), 3, deadlines.get, 7_000, packed, PLAIN)
     form = form._replace(body=list(form.body))
     kind, value = rdb.restore(rdb.dump(form, 12))
     assert (kind, value) == (rdb.HASH, rdb.Expiring(fields, deadlines))
@@ -243,7 +243,7 @@ def test_lists_are_cut_into_nodes_as_the_setting_says() -> None:
     entries = [b"%d" % number * 10 for number in range(1000)]
 
     def nodes(limit: int) -> list[int]:
-        body = b"".join(rdb.of_list(entries, limit, PLAIN).body)
+        body = b"".join(rdb.of_list([entries], [entries], limit, PLAIN).body)
         count, pos = primitives.read_length(body, 0)
         sizes = []
         for _ in range(count):

@@ -261,3 +261,18 @@ def test_due_fields_are_dropped_or_left_out() -> None:
     assert found.take_due(101, 10) == [b"field:0", b"field:1"]
     assert found.items() == [(b"field:2", b"value:2"), (b"field:3", b"value:3")]
     assert found.next_ms == 102
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 33, 129, 300])
+@pytest.mark.parametrize("longest", [1, 64, 65, 300])
+def test_all_fields_at_once_are_encoded_as_by_hset(count: int, longest: int) -> None:
+    fields = {b"field:%d" % number: b"v" * longest for number in range(count)}
+    words = [word for item in fields.items() for word in item]
+    for _ in range(3):
+        # From the second time on the fields are known.
+        by_hset = Hash()
+        by_hset.update(words, Limits())
+        at_once = Hash.of(fields, Limits())
+        assert dict(at_once.items()) == fields
+        assert at_once.encoding == by_hset.encoding
+        assert isinstance(at_once.entries, Table) is isinstance(by_hset.entries, Table)

@@ -1,7 +1,9 @@
-"""types/pending_list.py: pending ids in order, beside a dictionary that has the same."""
+"""types/pending_list.py: deliveries in the order of their ids, as a dictionary would have them."""
 
 from __future__ import annotations
 
+import pytest
+from distcache_server.types import pending_list
 from distcache_server.types.pending_list import Delivery, PendingList
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +20,15 @@ steps = st.lists(
 )
 
 
-@given(steps)
-def test_as_a_dictionary(steps: list[tuple[str, int]]) -> None:
+@given(steps, st.sampled_from([4, 256]))
+def test_as_a_dictionary(steps: list[tuple[str, int]], chunk: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pending_list, "CHUNK", chunk)
+        patch.setattr(pending_list, "FEW", chunk // 2)
+        compare(steps)
+
+
+def compare(steps: list[tuple[str, int]]) -> None:
     subject = PendingList()
     model: dict[int, Delivery] = {}
 
@@ -47,6 +56,6 @@ def test_as_a_dictionary(steps: list[tuple[str, int]]) -> None:
 
 def test_it_is_freed_in_parts() -> None:
     subject = PendingList()
-    for number in range(250):
+    for number in range(1000):
         subject.put(number, Delivery(b"c", 0, 1))
-    assert [subject.drain(100) for _ in range(3)] == [True, True, False]
+    assert [subject.drain(100) for _ in range(4)] == [True, True, True, False]

@@ -187,3 +187,24 @@ def test_a_set_is_freed_in_parts() -> None:
         steps += 1
     assert 10 < steps < 100
     assert len(found) == 0
+
+
+@given(
+    st.lists(st.one_of(st.integers(-5, 5).map(b"%d".__mod__), st.binary(max_size=5)), max_size=20),
+    st.integers(0, 6),
+    st.integers(0, 6),
+)
+def test_all_at_once_are_encoded_as_one_by_one(
+    members: list[bytes], most: int, numbers: int
+) -> None:
+    limits = Limits()
+    limits.set_entries, limits.set_value, limits.set_intset = most, 3, numbers
+    one_by_one = Set()
+    for member in members:
+        one_by_one.add(member, limits)
+    at_once = Set.of(members, limits)
+    assert at_once.encoding == one_by_one.encoding
+    if at_once.encoding is HASHTABLE:
+        assert sorted(at_once) == sorted(one_by_one)
+    else:
+        assert list(at_once) == list(one_by_one)

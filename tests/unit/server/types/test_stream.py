@@ -157,9 +157,13 @@ def test_groups_are_copied_and_counted() -> None:
         group.consumers[name] = Consumer(0)
     group.deliver(1 << 64, Delivery(b"a", 5, 1))
     assert stream.memory() > before
-    group.hand_over(1 << 64, group.pending.found[1 << 64], b"b")
+    delivery = group.pending.get(1 << 64)
+    assert delivery is not None
+    group.hand_over(1 << 64, delivery, b"b")
     assert [len(consumer.pending) for consumer in group.consumers.values()] == [0, 1]
-    assert stream.copy().groups[b"g"].pending.found[1 << 64].consumer == b"b"
+    (copied,) = stream.copy().groups[b"g"].pending.deliveries()
+    assert copied[1] is not delivery
+    assert copied[1].consumer == b"b"
     assert group.acknowledge(1 << 64)
     assert not group.acknowledge(1 << 64)
     assert not group.pending
