@@ -93,6 +93,7 @@ class Server:
         save = True if "save" in flags else False if "nosave" in flags else None
         if not self.persistence.save_at_end(save, "force" in flags):
             raise CannotSave
+        self.engine.drains &= "now" not in flags
         self._shutdown(Shutdown())
 
     async def __aenter__(self) -> Self:
@@ -251,6 +252,7 @@ class Server:
         self.unix_place.close()
         if self._leave_requests is not None:
             self._leave_requests()
+        await self.publishing.finish(self.config.shutdown_timeout)
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)

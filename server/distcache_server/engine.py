@@ -141,10 +141,11 @@ class Engine:
         self.writer: Writer | None = None
         """Writes rows of the backing store; None where none are written."""
         self.drains = True
-        """Before the server stops, it writes what is left to the backing store."""
+        """Before the server stops, what is left is written to the backing store, and published."""
         self.feed: Changefeed | None = None
-        self.publishing: Publishing | None = None
         """The stream of all changes; None for an engine without a server around it."""
+        self.publishing: Publishing | None = None
+        """Has them published in Kafka; likewise."""
         self.broken: bytes | None = None
         """Why writes are refused: the text of the error."""
         self.refusal: Handler | None = None

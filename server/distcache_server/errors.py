@@ -706,6 +706,10 @@ class NotABackend(CommandError):
     text = b"ERR there is no backing store that is written to"
 
 
+class NotPublished(CommandError):
+    text = b"ERR the changefeed is not published: see the directive changefeed"
+
+
 class RowsStay(CommandError):
     """With the name of the command."""
 

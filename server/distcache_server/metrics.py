@@ -24,6 +24,7 @@ from distcache_server.engine import REDIS_VERSION
 from distcache_server.groups import Group, Survey
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.publishing import Publishing
     from distcache_server.engine import Engine
     from distcache_server.invalidating import Invalidation
     from distcache_server.loading import Loader
@@ -195,6 +196,8 @@ def overall(engine: Engine) -> Iterator[Metric]:
             yield from _backing_writes(engine.reader.waits)
     if engine.changes is not None:
         yield from _changes(engine.changes)
+    if engine.publishing is not None and engine.config.changefeed:
+        yield from _publishing(engine.publishing)
     totals = engine.totals()
     for name, text, total in (
         ("commands_processed", "Commands that were run.", totals.commands),
@@ -413,6 +416,27 @@ def _backing_writes(waits: StoreWaits) -> Iterator[Metric]:
         ("dropped", "Keys that were dropped as rows were newer.", figures.dropped),
     ):
         yield CounterMetricFamily(f"distcache_backing_{name}", text, count)
+
+
+def _publishing(it: Publishing) -> Iterator[Metric]:
+    """The changefeed in Kafka."""
+    for name, text, value in (
+        ("up", "1: changes are being published.", int(it.is_up)),
+        ("deposed", "1: another server has gone on with the stream.", int(it.is_deposed)),
+        ("epoch", "How often the stream has changed hands, from 1.", it.epoch),
+        ("offset_bytes", "The log is published up to here.", it.offset or 0),
+        ("lag_bytes", "Bytes of the log that are not published yet.", it.lag),
+        ("lag_seconds", "For how long something has not been published.", it.lag_s),
+    ):
+        yield GaugeMetricFamily(f"distcache_changefeed_{name}", text, value)
+    for name, text in (
+        ("events", "Events that were published."),
+        ("records", "Records that were published, tombstones and marks for all among them."),
+        ("transactions", "Batches that were published."),
+        ("dead_letters", "Events that the broker did not take."),
+        ("failures", "Times that the stream had to be opened again."),
+    ):
+        yield CounterMetricFamily(f"distcache_changefeed_{name}", text, it.counts[name])
 
 
 class _These(Collector):

@@ -7,25 +7,30 @@ waits for the other.  What is not yet published stays in the log, up to ``change
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from distcache_server import logs
+from distcache_server.blocking import Wait
 from distcache_server.changefeed import settings
 from distcache_server.changefeed.peer import Answer, Failed, Gone
 from distcache_server.changefeed.process import Process
 from distcache_server.config import kafka
 
 if TYPE_CHECKING:
+    from distcache_server.client import Client
     from distcache_server.engine import Engine
     from distcache_server.persistence import Persistence
 
 LOOK_S = 0.25
 """So often it is looked whether it still has to be as it is."""
-RESTART_S = 5.0
-"""A process that has ended by itself is started again after this."""
-OFF, STARTING = "off", "starting"
+RESTART_S = 1.0
+"""A process that has ended by itself is started again after this ..."""
+LONGEST_RESTART_S = 30.0
+"""... and where it does so again and again, after this."""
+FINISH_S = 0.01
+"""... and so often before a clean end."""
+OFF, STARTING, PUBLISHING, DEPOSED = "off", "starting", "publishing", "deposed"
 NOTHING = {"events": 0, "records": 0, "transactions": 0, "dead_letters": 0, "failures": 0}
 
 
@@ -48,7 +53,8 @@ class Publishing:
         self._process: Process | None = None
         self._history = ""
         self._changed = False
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waits: list[tuple[int, Client, Wait]] = []
+        """Clients that wait until the log up to an offset is published."""
         engine.publishing = self
         changed = (*settings.NAMES, *kafka.NAMES, "key-groups", "changefeed-heartbeat")
         engine.config.on_change(self._note_change, *changed)
@@ -61,6 +67,16 @@ class Publishing:
         """This server is to publish: it is a primary, and has its keys."""
         engine = self.engine
         return bool(engine.config.changefeed) and not engine.follows and engine.loading is None
+
+    @property
+    def is_up(self) -> bool:
+        """Changes are being published."""
+        return self.state == PUBLISHING
+
+    @property
+    def is_deposed(self) -> bool:
+        """Another server has gone on with the stream."""
+        return self.state == DEPOSED
 
     @property
     def lag(self) -> int:
@@ -78,15 +94,16 @@ class Publishing:
 
     async def run(self) -> None:
         """Publish, whenever it is wanted, until cancelled."""
-        resume_s = 0.0
+        resume_s, pause_s = 0.0, RESTART_S
         try:
             while True:
                 process = self._process
                 if process is not None and (not self.wanted or self._is_outdated(process)):
                     await self._stop()
                 elif process is not None and (process.peer is None or process.peer.closed):
+                    pause_s = min(2 * pause_s, LONGEST_RESTART_S) if not self.is_up else RESTART_S
                     await self._stop()
-                    resume_s = monotonic() + RESTART_S
+                    resume_s = monotonic() + pause_s
                     logs.warning("The process that publishes the changefeed has ended")
                 if self.wanted and self._process is None and monotonic() >= resume_s:
                     self._changed = False
@@ -95,7 +112,8 @@ class Publishing:
                     except (OSError, Gone, Failed) as error:
                         logs.warning("Cannot publish the changefeed", error=str(error))
                         await self._stop()
-                        resume_s = monotonic() + RESTART_S
+                        pause_s = min(2 * pause_s, LONGEST_RESTART_S)
+                        resume_s = monotonic() + pause_s
                 self._measure()
                 await asyncio.sleep(LOOK_S)
         finally:
@@ -189,20 +207,39 @@ class Publishing:
         """Whether all up to there is published."""
         return self.offset is not None and self.offset >= offset
 
-    async def wait(self, offset: int) -> None:
-        """Until all up to there is published."""
-        if not self.is_past(offset):
-            future = self.persistence.loop.create_future()
-            self._waiters.append((offset, future))
-            with suppress(asyncio.CancelledError):
-                await future
+    def wait(self, client: Client, timeout_ms: int) -> int:
+        """1 if all that the client wrote is published; raises Wait until then."""
+        if self.is_past(client.logged):
+            return 1
+        wait = Wait([], None, timeout_ms, otherwise=0)
+        if not self.engine.in_transaction:
+            self._waits.append((client.logged, client, wait))
+            self._hurry()
+        raise wait
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for offset, future in waiters:
-            if future.done():
+        waits, self._waits = self._waits, []
+        for each in waits:
+            offset, client, wait = each
+            if client.blocked is not wait:
                 continue
             if self.is_past(offset):
-                future.set_result(None)
+                self.engine.blocking.answer(client, 1)
             else:
-                self._waiters.append((offset, future))
+                self._waits.append(each)
+
+    def _hurry(self) -> None:
+        """Only what is durable is published: do not wait for the second to be over."""
+        disk = self.persistence.disk
+        if disk is not None and not disk.flushing and disk.write():
+            disk.commit()
+
+    async def finish(self, patience_s: float) -> None:
+        """Before a clean end: publish what is left, for a while, if the broker takes it."""
+        end, end_s = self.persistence.log.end, monotonic() + patience_s
+        while self.engine.drains and self.is_up and not self.is_past(end):
+            if monotonic() > end_s:
+                logs.warning("Stopping before all changes are published", lag=self.lag)
+                return
+            self._hurry()
+            await asyncio.sleep(FINISH_S)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
 from distcache_server.commands.waiting import milliseconds
-from distcache_server.errors import NotABackend, NotOnReplica
+from distcache_server.errors import NotABackend, NotOnReplica, NotPublished
 from distcache_server.registry import NOSCRIPT, group
 
 if TYPE_CHECKING:
+    from distcache_server.changefeed.publishing import Publishing
     from distcache_server.client import Client
+    from distcache_server.errors import CommandError
+    from distcache_server.store_waits import StoreWaits
 
 command = group("server")
 
@@ -21,20 +24,27 @@ def distcache(_: Client, __: Args) -> Any:
 
 
 @command(
-    "DISTCACHE WAIT BACKING timeout",
+    "DISTCACHE WAIT <BACKING | CHANGEFEED> timeout",
     NOSCRIPT,
     since="7.2.4",
     acl="connection",
     sub=True,
 )
 def distcache_wait(client: Client, words: Args) -> int:
-    """Waits until the backing store has what this client wrote; 1 if it has, 0 if time is up."""
+    """Waits until somebody else has what this client wrote; 1 if so, 0 if time is up."""
     _, __, what, timeout = words
     timeout_ms = milliseconds(client, timeout)
     engine = client.engine
-    reader = engine.reader
-    if what.lower() != b"backing" or reader is None or reader.waits is None:
-        raise NotABackend
+    waits: StoreWaits | Publishing | None
+    if what.lower() == b"changefeed":
+        waits = engine.publishing if engine.config.changefeed else None
+        refusal: type[CommandError] = NotPublished
+    else:
+        backing = what.lower() == b"backing" and engine.reader is not None
+        waits = engine.reader.waits if backing and engine.reader is not None else None
+        refusal = NotABackend
+    if waits is None:
+        raise refusal
     if engine.follows:
         raise NotOnReplica(b"DISTCACHE WAIT")
-    return reader.waits.wait(client, timeout_ms)
+    return waits.wait(client, timeout_ms)

@@ -191,6 +191,7 @@ def _end(engine: Engine, options: set[bytes]) -> Shutdown:
     persistence = engine.persistence
     if persistence is not None and not persistence.save_at_end(save, b"FORCE" in options):
         raise CannotSave
+    engine.drains &= b"NOW" not in options
     return Shutdown()
 
 
