@@ -102,10 +102,16 @@ class Wire:
             raise Unavailable(f"{words[0].decode()} answered {reply!r}")
         return reply
 
+    def text(self, *words: bytes) -> bytes:
+        """The reply of a command that answers with a string."""
+        reply = self.call(*words)
+        if not isinstance(reply, bytes):
+            raise Unavailable(f"{words[0].decode()} answered {reply!r}")
+        return reply
+
     def info(self, section: bytes, field: str) -> int:
         """One numeric field of INFO."""
-        text = self.call(b"INFO", section)
-        assert isinstance(text, bytes)
+        text = self.text(b"INFO", section)
         for line in text.decode().splitlines():
             name, _, value = line.partition(":")
             if name == field:

@@ -185,11 +185,12 @@ def _usual(event: Event, published_ms: int) -> bytes | None:
         ]
     except UnicodeDecodeError:
         return None
+    # What has a command is no part of a snapshot, so that this is the offset applied, too.
     offset, number = event.position
     return (
         f'{{"id":"{offset}-{number}","op":"{event.operation}","db":{event.database},"key":{name},'
         f'"type":{kind},"value":{value},"source":{{"history":"{event.history}",'
-        f'"epoch":{event.epoch},"offset":{event.position.applied}}},'
+        f'"epoch":{event.epoch},"offset":{offset}}},'
         f'"time_ms":{"null" if event.time_ms is None else event.time_ms},'
         f'"published_ms":{published_ms}{more},"command":[{",".join(words)}]}}'
     ).encode()
