@@ -23,10 +23,12 @@ from distcache_replication.changefeed.formats import Record
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message, Producer
 
-REACH_S = 15.0
+REACH_S = 10.0
 """How long a broker may take to answer before it counts as away."""
 COMMIT_S = 30.0
 """How long it may take to do what it was told."""
+RECONNECT_MS = 1000
+"""The longest pause between attempts to connect."""
 TRANSACTION_MS = 60_000
 """After so long without an end the broker gives a transaction up."""
 WINDOW = 100
@@ -119,6 +121,7 @@ class Target:
             "bootstrap.servers": self.brokers,
             "client.id": f"distcache-{self.stream}",
             "log_level": 2,
+            "reconnect.backoff.max.ms": RECONNECT_MS,
             **{
                 name: value
                 for name, value in self.options.items()

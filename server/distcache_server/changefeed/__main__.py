@@ -50,7 +50,7 @@ class Child:
         backoff_s: float,
     ) -> None:
         """Publish all changes from now on."""
-        from distcache_replication.changefeed.kafka import Target
+        from distcache_replication.changefeed.kafka import Sink, Target
 
         from distcache_server.changefeed.publisher import Publisher, Topics
 
@@ -59,7 +59,7 @@ class Child:
         self._publisher = Publisher(
             self.peer,
             self.pool.settings,
-            Target(topics=topics.names, **target),
+            Sink(Target(topics=topics.names, **target)),
             topics.of,
             heartbeat_s,
             backoff_s,

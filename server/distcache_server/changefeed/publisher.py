@@ -26,7 +26,6 @@ from distcache_replication.changefeed.kafka import (
     Outgoing,
     Refused,
     Sink,
-    Target,
     Unavailable,
 )
 from distcache_replication.changefeed.position import Position, before_snapshot
@@ -112,7 +111,7 @@ class Publisher:
         self,
         source: Source,
         settings: Settings,
-        target: Target,
+        sink: Sink,
         topic_of: Callable[[bytes], str],
         heartbeat_s: float,
         backoff_s: float,
@@ -120,12 +119,11 @@ class Publisher:
         self.source = source
         self.settings = settings
         self._style = settings.style
-        self.target = target
         self._topic_of = topic_of
         self._numbers = counting(1)
         self._heartbeat_s = heartbeat_s
         self._backoff_s = backoff_s
-        self._sink = Sink(target)
+        self._sink = sink
         # librdkafka's calls block, and belong to one thread.
         self._thread = ThreadPoolExecutor(1, "kafka")
         self._refused: dict[Position, str] = {}
@@ -142,7 +140,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        wait_s = FIRST_WAIT_S
+        wait_s = first_s = min(FIRST_WAIT_S, self._backoff_s)
         try:
             while True:
                 before = self._counts["transactions"]
@@ -156,7 +154,7 @@ class Publisher:
                 except (Fenced, Unavailable, Misconfigured, Failed) as error:
                     state, text = WAITING, str(error)
                 if self._counts["transactions"] > before:
-                    wait_s = FIRST_WAIT_S
+                    wait_s = first_s
                 self._failures += 1
                 await self._tell(state, text)
                 await asyncio.sleep(wait_s * random.uniform(0.75, 1.25))
@@ -178,7 +176,8 @@ class Publisher:
                 "state": state,
                 "error": error,
                 "epoch": self._epoch,
-                "offset": self._end.applied,
+                "offset": 0 if self._end.in_snapshot else self._end.offset,
+                "needed": self._end.applied,
                 "failures": self._failures,
                 **self._counts,
             },
@@ -292,9 +291,9 @@ class Publisher:
                 for partition in range(partitions)
             ]
         if self._refused and (reason := self._refused.get(event.position)):
-            if not self.target.dead_letters:
+            if not self._sink.target.dead_letters:
                 return []
-            return [Outgoing(self.target.dead_letters, _dead_letter(event, made[0], reason))]
+            return [Outgoing(self._sink.target.dead_letters, _dead_letter(event, made[0], reason))]
         topic = self._topic_of(event.key)
         return [Outgoing(topic, record) for record in made]
 

@@ -177,6 +177,8 @@ class Publishing:
         if process is None:
             return
         self.state, self.offset = OFF, None
+        if not self.engine.config.changefeed:
+            self.persistence.published = None
         await process.stop()
         self.persistence.journal.detach()
 
@@ -195,9 +197,10 @@ class Publishing:
             say = logs.warning if error else logs.notice
             say("Changefeed in Kafka", state=state, **({"error": error} if error else {}))
         self.state, self.error, self.epoch = state, error, said.pop("epoch")
-        offset = said.pop("offset")
-        if offset:
-            self.offset = self.persistence.published = offset
+        if needed := said.pop("needed"):
+            self.persistence.published = needed
+        if offset := said.pop("offset"):
+            self.offset = offset
         self.counts = said
         self._wake()
 
