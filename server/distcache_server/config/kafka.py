@@ -28,6 +28,7 @@ _OPTION = re.compile(r"[a-z][a-z0-9.]*")
 
 _OURS = {
     "bootstrap.servers",
+    "delivery.report.only.error",
     "enable.auto.commit",
     "enable.idempotence",
     "enable.partition.eof",
@@ -39,7 +40,7 @@ _OURS = {
 
 def check_topic(name: str) -> None:
     """Raises ConfigError where Kafka has no such names."""
-    if name in (".", "..") or not _TOPIC.fullmatch(name.replace(GROUP, "group")):
+    if name in (".", "..") or not _TOPIC.fullmatch(name):
         raise ConfigError("a topic's name has letters, digits, '.', '_' and '-', up to 249 of them")
 
 
@@ -49,7 +50,7 @@ def _check_place(value: str) -> None:
     found = _URL.fullmatch(value)
     if not found:
         raise ConfigError("should be kafka://host:port[,host:port ...]/topic")
-    check_topic(found["topic"])
+    check_topic(found["topic"].replace(GROUP, "group"))
     if find_spec("confluent_kafka") is None:
         raise ConfigError("needs confluent-kafka: pip install 'distcache-server[kafka]'")
 
@@ -61,13 +62,9 @@ def place(value: str) -> tuple[str, str]:
     return found["brokers"], found["topic"]
 
 
-def _check_name(value: str) -> None:
-    check_topic(value.replace(GROUP, "-"))
-
-
 def _check_optional_name(value: str) -> None:
     if value:
-        _check_name(value)
+        check_topic(value)
 
 
 class Pairs(Setting[tuple[tuple[str, str], ...]]):
@@ -83,8 +80,6 @@ class Pairs(Setting[tuple[tuple[str, str], ...]]):
             name, equals, value = text(word).partition("=")
             if not equals or not _OPTION.fullmatch(name):
                 raise ConfigError("should be name=value, each between blanks")
-            if name in _OURS:
-                raise ConfigError(f"{name} cannot be set")
             found[name] = value
         return tuple(found.items())
 
@@ -104,12 +99,35 @@ class Password(String):
     def show(self, value: str) -> bytes:
         return b"***" if value else b""
 
-    def lines(self, value: str) -> list[tuple[bytes, bool]]:
-        return [(super().show(value), True)] if value else []
+
+class Passed(Pairs):
+    """Settings of librdkafka.  Some name programs and files: clients may not change them."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__((), summary, protected=True, secret=True)
+
+    def parse(
+        self, words: Sequence[bytes], old: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[str, str], ...]:
+        found = super().parse(words, old)
+        for name, _ in found:
+            if name in _OURS:
+                raise ConfigError(f"{name} cannot be set")
+        return found
+
+    def show(self, value: tuple[tuple[str, str], ...]) -> bytes:
+        return super().show(tuple((name, "***" if _is_secret(name) else it) for name, it in value))
+
+    def lines(self, value: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bool]]:
+        return [(super().show(value) or b'""', value != self.default)]
 
 
-def _passed_on(summary: str) -> String:
-    return String("", summary, optional=True)
+def _is_secret(name: str) -> bool:
+    return name.endswith(("password", "secret", ".pem", "sasl.oauthbearer.config"))
+
+
+def _passed_on(summary: str, protected: bool = False) -> String:
+    return String("", summary, optional=True, protected=protected)
 
 
 class Kafka(Section):
@@ -126,7 +144,7 @@ class Kafka(Section):
         "distcache",
         "The name of this stream of events. All servers that may take over from each other have the"
         " same; no others have.",
-        valid=_check_name,
+        valid=check_topic,
     )
     changefeed_transactions = Boolean(
         True,
@@ -146,7 +164,7 @@ class Kafka(Section):
     changefeed_positions_topic = String(
         "distcache.positions",
         "The topic that says how far streams go. It is compacted and has one partition.",
-        valid=_check_name,
+        valid=check_topic,
     )
     changefeed_dead_letter_topic = String(
         "distcache.dead-letters",
@@ -158,12 +176,12 @@ class Kafka(Section):
     changefeed_kafka_sasl_mechanism = _passed_on("PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, ...")
     changefeed_kafka_sasl_username = _passed_on("The user at the broker.")
     changefeed_kafka_sasl_password = Password("", "Its password.", optional=True, secret=True)
-    changefeed_kafka_ssl_ca_location = _passed_on("A file of certificates to trust.")
-    changefeed_kafka_ssl_certificate_location = _passed_on("A file with our certificate.")
-    changefeed_kafka_ssl_key_location = _passed_on("A file with its key.")
+    changefeed_kafka_ssl_ca_location = _passed_on("A file of certificates to trust.", True)
+    changefeed_kafka_ssl_certificate_location = _passed_on("A file with our certificate.", True)
+    changefeed_kafka_ssl_key_location = _passed_on("A file with its key.", True)
     changefeed_kafka_ssl_key_password = Password("", "Its passphrase.", optional=True, secret=True)
     changefeed_kafka_compression_type = _passed_on("none, gzip, snappy, lz4 or zstd.")
-    changefeed_kafka_options = Pairs((), "More settings of librdkafka, under its names.")
+    changefeed_kafka_options = Passed("More settings of librdkafka, under its names.")
     changefeed_max_lag = Memory(
         4 << 30,
         0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distcache_replication.archive import Archive, Segment
-from distcache_replication.bases import Base, bases, kept
+from distcache_replication.bases import Base, bases, kept, needed
 from distcache_replication.files import Files
 from distcache_replication.manifest import BASE, HISTORY, INCREMENT, File, Manifest
 
@@ -66,3 +66,17 @@ def test_old_bases_stay_within_bytes_and_time() -> None:
     assert kept(found, log, 10_000, 2, 5.0) == 2
     assert kept(found, log, 10_000, 3, 5.0) == 3
     assert kept([], log, 10_000, 0, 5.0) == 0
+
+
+def test_a_follower_that_is_behind_needs_older_bases() -> None:
+    log = archive(0, 100, 300, 600)
+    found = [Base(0, "", 0), Base(100, "one", 50), Base(300, "two", 50), Base(600, "three", 50)]
+    assert needed(found, log, 1000, 10_000) == 1
+    assert needed(found, log, 600, 10_000) == 1
+    assert needed(found, log, 599, 10_000) == 2
+    assert needed(found, log, 0, 10_000) == 4
+    # A base and 700 bytes of the log: what is more than it may take is not kept at all.
+    assert needed(found, log, 599, 750) == 2
+    assert needed(found, log, 599, 749) == 0
+    assert needed(found[1:], log, 99, 10_000) == 0
+    assert needed([], log, 99, 10_000) == 0

@@ -19,6 +19,7 @@ from distcache_server.config import (
     lists,
 )
 from distcache_server.config.changefeed import Databases
+from distcache_server.config.kafka import Pairs, Password
 from distcache_server.config.lists import Repeated
 from distcache_server.config.store import declared, option_lines
 from hypothesis import given
@@ -703,6 +704,10 @@ def sample(setting: kinds.Setting[Any]) -> bytes:
         "hz": b"50",
         "appendfilename": b"other one.aof",
         "appenddirname": b"other one",
+        "changefeed": b"kafka://broker:9092/topic.{group}",
+        "changefeed-stream": b"other",
+        "changefeed-positions-topic": b"other",
+        "changefeed-dead-letter-topic": b"other",
     }
     if setting.name in special:
         return special[setting.name]
@@ -724,6 +729,8 @@ def sample(setting: kinds.Setting[Any]) -> bytes:
             return b"it's \"\\\xff\n"
         case kinds.EventClasses():
             return b"AKE"
+        case Pairs():
+            return b"a.b=c d=e"
         case lists.Addresses():
             return b"127.0.0.1 -::1"
         case lists.Globs():
@@ -768,7 +775,9 @@ def test_round_trip(setting: kinds.Setting[Any], tmp_path: Path) -> None:
     again.load_file(str(path))
     assert again.get([name]) == shown
     assert getattr(again, setting.attribute) == getattr(config, setting.attribute)
-    if setting.name not in ("aclfile", "dir"):
+    if isinstance(setting, Password):
+        assert shown == {name: b"***"}
+    elif setting.name not in ("aclfile", "dir"):
         assert shown == {name: value}
     if setting.alias:
         assert config.get([setting.alias.encode()]) == {setting.alias.encode(): value}
