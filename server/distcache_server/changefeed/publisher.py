@@ -245,8 +245,8 @@ class Publisher:
             self._taken.set()
             if batch.records:
                 await self._publish(batch, mark(self._epoch, batch.position, history, lineage))
-            if batch.position > self._end:
-                # Where there were no records there is no need to say so to the broker.
+            # Where there were no records there is no need to say so to the broker.
+            if batch.records or batch.position > self._end:
                 self._end = batch.position
                 await self._tell(PUBLISHING)
 
