@@ -20,8 +20,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxied}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
@@ -51,10 +53,13 @@ class Broker:
     def __init__(self, folder: Path, settings: str = "") -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
+        self.behind, self.proxied = free_port(), free_port()
+        """Who comes to the first is told to go on at the second, where a proxy may stand."""
         self._log = folder / "log"
         self._properties = folder / "server.properties"
-        ports = {"port": self.port, "controller": free_port()}
-        self._properties.write_text(_SETTINGS.format(folder=folder, **ports) + settings)
+        ports = {"port": self.port, "behind": self.behind, "proxied": self.proxied}
+        text = _SETTINGS.format(folder=folder, controller=free_port(), **ports)
+        self._properties.write_text(text + settings)
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
         self.process = self._start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
@@ -200,10 +201,14 @@ class Sink:
 
     def close(self) -> None:
         """Let go of the stream; what is not committed is not published."""
+        from confluent_kafka import KafkaException
+
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.poll(0)
+            # Whoever was shut out is told so again, whatever it calls.
+            with suppress(KafkaException):
+                producer.purge()
+                producer.poll(0)
 
     def _check_topics(self) -> None:
         """See that all topics are there, and create them where that is wanted."""
