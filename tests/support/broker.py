@@ -60,7 +60,8 @@ class Broker:
         ports = {"port": self.port, "behind": self.behind, "proxied": self.proxied}
         text = _SETTINGS.format(folder=folder, controller=free_port(), **ports)
         self._properties.write_text(text + settings)
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # An id that began with a dash would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
         self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
         self.process = self._start()
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REACH_S = 10.0
 """How long a broker may take to answer before it counts as away."""
+LOOK_S = 0.1
+"""So often it is looked whether something has failed."""
 COMMIT_S = 30.0
 """How long it may take to do what it was told."""
 RECONNECT_MS = 1000
@@ -161,6 +163,8 @@ class Sink:
         self.partitions: dict[str, int] = {}
         """How many each of the topics has; known from when it was opened."""
         self._producer: Producer | None = None
+        self._alone = self._alone_next = False
+        """Records are sent one by one; and, they are to be when it is opened again."""
         self._batch: Sequence[Outgoing] = ()
         self._failed: dict[int, KafkaError] = {}
         """Why records of the batch were not taken; at -1 what is about no one of them."""
@@ -184,17 +188,21 @@ class Sink:
 
         self.close()
         self._check_topics()
+        self._alone, self._alone_next = self._alone_next, False
         try:
             settings: dict[str, Any] = {"message.timeout.ms": int(self._commit_s * 1000)}
             settings["on_delivery"] = self._note_failure
-            producer = Producer({**settings, **self.target.production}, logger=_logger)
+            settings.update(self.target.production)
+            if self._alone:
+                settings["batch.num.messages"] = 1
+            producer = Producer(settings, logger=_logger)
         except (KafkaException, ValueError) as error:
             raise Misconfigured(f"librdkafka: {_text(error)}") from None
         try:
             if self.target.transactions:
                 producer.init_transactions(self._commit_s)
         except KafkaException as error:
-            raise _failure(error) from None
+            raise _failure(error.args[0]) from None
         stored = self._stored()
         self._producer = producer
         return stored
@@ -223,7 +231,7 @@ class Sink:
         try:
             there = admin.list_topics(timeout=self._reach_s).topics
         except KafkaException as error:
-            raise _failure(error) from None
+            raise _failure(error.args[0]) from None
         wanted = [*target.topics, target.marks]
         if target.dead_letters:
             wanted.append(target.dead_letters)
@@ -253,7 +261,7 @@ class Sink:
                 future.result(self._reach_s)
             except KafkaException as error:
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                    raise _failure(error, f"topic {name}: ") from None
+                    raise _failure(error.args[0], f"topic {name}: ") from None
 
     def _stored(self) -> Mark | None:
         """The last mark of the stream, looked for from the end of its topic."""
@@ -282,7 +290,7 @@ class Sink:
                 stop, window = start, window * 8
             return None
         except KafkaException as error:
-            raise _failure(error) from None
+            raise _failure(error.args[0]) from None
         finally:
             consumer.close()
 
@@ -351,15 +359,16 @@ class Sink:
             try:
                 self._produce_all(producer, batch)
                 self._produce_mark(producer, mark)
-                self._commit(producer)
             except Refused:
                 producer.abort_transaction(self._commit_s)
                 raise
+            left = self._flush(producer)
+            if self._failed:
+                producer.abort_transaction(self._commit_s)
+            self._check(left)
+            self._commit(producer)
         except KafkaException as error:
-            failure = _failure(error)
-            if self._failed and error.args[0].txn_requires_abort():
-                self._abort_for(producer)
-            raise failure from None
+            raise _failure(error.args[0]) from None
 
     def _commit(self, producer: Producer) -> None:
         from confluent_kafka import KafkaException
@@ -373,30 +382,27 @@ class Sink:
                 if not error.args[0].retriable() or monotonic() > end_s:
                     raise
 
-    def _abort_for(self, producer: Producer) -> None:
-        """The broker did not take some records: say which, if it would take the others."""
-        from confluent_kafka import KafkaException
-
-        try:
-            producer.abort_transaction(self._commit_s)
-        except KafkaException as error:
-            raise _failure(error) from None
-        self._raise_refused()
-
     def _publish_one_by_one(
         self, producer: Producer, batch: Sequence[Outgoing], mark: Mark
     ) -> None:
         self._produce_all(producer, batch)
-        self._flush(producer)
+        self._check(self._flush(producer))
         self._produce_mark(producer, mark)
-        self._flush(producer)
+        self._check(self._flush(producer))
 
-    def _flush(self, producer: Producer) -> None:
-        left = producer.flush(self._commit_s)
+    def _flush(self, producer: Producer) -> int:
+        """Wait until the broker has the records or one has failed; how many it has not."""
+        end_s = monotonic() + self._commit_s
+        while left := producer.flush(LOOK_S):
+            if self._failed or monotonic() > end_s:
+                break
+        return left
+
+    def _check(self, left: int) -> None:
+        """See what has become of the records."""
         self._raise_refused()
-        if self._failed:
-            error = next(iter(self._failed.values()))
-            raise Unavailable(error.str())
+        for error in self._failed.values():
+            raise _failure(error)
         if left:
             raise Unavailable(f"{left} records were not acknowledged in time")
 
@@ -431,7 +437,7 @@ class Sink:
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         """The broker did not take a record: see which one it was, if it is about that."""
-        if error is None:
+        if error is None or error.name() in _OF_PURGE:
             return
         index = -1
         if _is_of_record(error):
@@ -443,9 +449,19 @@ class Sink:
         self._failed[index] = error
 
     def _raise_refused(self) -> None:
-        for index, error in self._failed.items():
-            if index >= 0 and _is_of_record(error):
-                raise Refused(index, error.str())
+        """Say which record it was that the broker did not take, if it was one."""
+        refused = sorted(index for index in self._failed if index >= 0)
+        if not refused:
+            return
+        error = self._failed[refused[0]]
+        if len(refused) > 1 and not self._alone:
+            # The limit is on what is sent together, so that any of these may be too large, or none.
+            self._alone_next = True
+            raise Unavailable(
+                f"{error.str()}: records are sent one by one for now; if it happens again set"
+                " batch.size in changefeed-kafka-options below max.message.bytes of the topic"
+            )
+        raise Refused(refused[0], error.str())
 
 
 _OF_RECORD = {"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG"}
@@ -466,6 +482,8 @@ _OF_SETTINGS = {
     "_INVALID_ARG",
 }
 _TOO_EARLY = {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "UNKNOWN_TOPIC_OR_PART"}
+_OF_PURGE = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
+"""Something else went wrong before, which the end of the transaction tells."""
 _OF_FENCE = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
 
 
@@ -479,12 +497,11 @@ def _text(error: Exception) -> str:
     return str(first.str()) if hasattr(first, "str") else str(first)
 
 
-def _failure(error: Exception, where: str = "") -> Exception:
+def _failure(error: KafkaError, where: str = "") -> Exception:
     """What an error of librdkafka means to us."""
-    first = error.args[0]
-    text = f"{where}{first.str()} ({first.name()})"
-    if first.name() in _OF_FENCE:
+    text = f"{where}{error.str()} ({error.name()})"
+    if error.name() in _OF_FENCE:
         return Fenced(text)
-    if first.name() in _OF_SETTINGS:
+    if error.name() in _OF_SETTINGS:
         return Misconfigured(text)
     return Unavailable(text)

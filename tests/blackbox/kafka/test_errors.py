@@ -64,7 +64,6 @@ def test_what_passes(cluster: MockCluster, sink: Sink, kind: int, error: int) ->
 @pytest.mark.parametrize(
     ("kind", "error", "meaning"),
     [
-        (PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE, Refused),
         (PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured),
         (PRODUCE, KafkaError.INVALID_PRODUCER_EPOCH, Fenced),
         (ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured),
@@ -82,6 +81,20 @@ def test_what_does_not(
     with pytest.raises(meaning):
         sink.publish(BATCH, MARK)
     # It can be opened again, whatever it was.
+    sink.open()
+    sink.publish(BATCH, MARK)
+
+
+def test_which_record_it_was(cluster: MockCluster, sink: Sink) -> None:
+    sink.open()
+    cluster.answer(PRODUCE, [KafkaError.MSG_SIZE_TOO_LARGE] * 2)
+    with pytest.raises(Unavailable, match="one by one"):
+        sink.publish(BATCH, MARK)
+    sink.open()
+    cluster.answer(PRODUCE, [KafkaError.MSG_SIZE_TOO_LARGE] * 4)
+    with pytest.raises(Refused) as error:
+        sink.publish(BATCH, MARK)
+    assert error.value.index == 0
     sink.open()
     sink.publish(BATCH, MARK)
 

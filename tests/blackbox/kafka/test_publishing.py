@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -17,7 +18,7 @@ from tests.support import Process, StartServer, eventually
 from tests.support.broker import Broker, read_topic
 from tests.support.changefeed import Contents, contents, replay
 from tests.support.replication import SETTINGS, ask, follow, info
-from tests.support.servers import OURS
+from tests.support.servers import OURS, free_port
 
 Publish = Callable[..., Process]
 
@@ -182,8 +183,8 @@ def test_keys_of_one_group_have_a_topic_of_their_own(
     wait_published(server)
     wait_for_more(server)
     # A topic that grows all the time cannot be read to its end.
-    ask(server, "CONFIG", "SET", "changefeed-heartbeat", "0")
-    eventually(lambda: state(server)["state"] == "off")
+    ask(server, "CONFIG", "SET", "changefeed", "")
+    eventually(lambda: "The changefeed has ended" in server.log())
 
     found = {it: read_topic(broker, f"{topic}.{it}") for it in ("user", "session", "other")}
     keys = {name: {it.key() for it in records} for name, records in found.items()}
@@ -285,10 +286,14 @@ def test_what_the_broker_does_not_take_is_a_dead_letter(
     server = publish()
     eventually(lambda: state(server)["state"] == "publishing", timeout=60)
     ask(server, "SET", "small", "1")
-    ask(server, "SET", "large", "x" * 20_000)
+    with server.wire() as wire:
+        for words in ("MULTI", "SET one 1", f"SET large {'x' * 20_000}", "SET two 2", "EXEC"):
+            wire.call(*words.split())
     ask(server, "SET", "other", "2")
     wait_published(server)
-    assert {it["key"] for it in documents(broker, topic)} == {"small", "other"}
+    found = documents(broker, topic)
+    assert [it["key"] for it in found] == ["small", "one", "two", "other"]
+    assert [it["transaction"]["index"] for it in found[1:3]] == [1, 3]
     (letter,) = read_topic(broker, name("dead"))
     assert letter.key() == b"large"
     about = json.loads(letter.value())
@@ -305,3 +310,49 @@ def test_a_broker_that_is_not_there(publish: Publish, start_server: StartServer)
     assert "Changefeed in Kafka" in server.log()
     ask(server, "CONFIG", "SET", "changefeed", "")
     eventually(lambda: "changefeed_kafka_state" not in info(server, "changefeed"))
+
+
+def test_waiting_for_the_topic(broker: Broker, topic: str, publish: Publish) -> None:
+    server = publish("--appendfsync", "everysec")
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    for number in range(3):
+        with server.wire() as wire:
+            wire.call("SET", "key", number)
+            assert wire.call("DISTCACHE", "WAIT", "changefeed", 60_000) == 1
+        assert [it["value"] for it in documents(broker, topic)][-1] == str(number)
+    ask(server, "CONFIG", "SET", "changefeed", "")
+    with server.wire() as wire:
+        error = wire.call("DISTCACHE", "WAIT", "CHANGEFEED", 1)
+        assert error == b"ERR the changefeed is not published: see the directive changefeed"
+
+
+@pytest.mark.parametrize("words", [(), ("NOSAVE",), ("NOW",)], ids=str)
+def test_a_clean_end_publishes_what_is_left(
+    broker: Broker, topic: str, publish: Publish, words: tuple[str, ...]
+) -> None:
+    server = publish("--appendfsync", "everysec")
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    wait_published(server)
+    with server.wire() as wire:
+        for number in range(2000):
+            wire.command("SET", f"key{number}", "x" * 100)
+        wire.command("SHUTDOWN", *words)
+        server.process.wait(60)
+    found = len(documents(broker, topic))
+    assert found == 2000 if not words else found <= 2000
+
+
+def test_metrics(broker: Broker, publish: Publish) -> None:
+    port = free_port()
+    server = publish("--metrics-port", str(port))
+    eventually(lambda: state(server)["state"] == "publishing", timeout=60)
+    ask(server, "SET", "key", "value")
+    wait_published(server)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    found = dict(it.rsplit(" ", 1) for it in lines if it.startswith("distcache_changefeed_"))
+    figures = {name.removeprefix("distcache_changefeed_"): float(it) for name, it in found.items()}
+    assert (figures["up"], figures["deposed"], figures["epoch"]) == (1, 0, 1)
+    assert figures["events_total"] == 1
+    assert (figures["lag_bytes"], figures["lag_seconds"]) == (0, 0)
+    assert figures["offset_bytes"] == int(state(server)["offset"])

@@ -140,6 +140,34 @@ def test_a_broker_that_is_killed(broker: Broker, target: Target, transactions: b
     assert values(broker, target) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("transactions", [True, False])
+def test_what_is_too_large_only_together(
+    broker: Broker, target: Target, transactions: bool
+) -> None:
+    target = replace(target, transactions=transactions, partitions=1)
+    target = replace(target, settings={"max.message.bytes": "3000"})
+    sink = Sink(target)
+    sink.open()
+    small = [str(number) * 1000 for number in range(10)]
+    sent = batch(target, *small[:5], "l" * 4000, *small[5:])
+    with pytest.raises(Unavailable, match="one by one"):
+        sink.publish(sent, mark(10))
+    sink.open()
+    with pytest.raises(Refused) as error:
+        sink.publish(sent, mark(10))
+    assert error.value.index == 5
+    del sent[5]
+    # Without the large one they are too large together: nobody is blamed for that.
+    sink.open()
+    with pytest.raises(Unavailable, match="one by one"):
+        sink.publish(sent, mark(10))
+    assert sink.open() is None
+    sink.publish(sent, mark(10))
+    sink.close()
+    if transactions:
+        assert len(values(broker, target)) == 10
+
+
 def test_topics_are_created_as_wanted_or_not_at_all(broker: Broker, target: Target) -> None:
     strict = Sink(replace(target, create=False))
     with pytest.raises(Misconfigured, match="changefeed-create-topics"):
