@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Get clients of other languages, for the tests of docs/failover.md: tests/clients.sh [node] [go]
+# Get clients of other languages, for the tests of docs/failover.md and docs/kafka.md:
+# tests/clients.sh [node] [go]
 #
 # They go to .cache/clients, where their language is there and the registry can be reached. That of Go
 # takes half a minute of processor time to compile, so `make test` does without unless it is there.
@@ -8,9 +9,11 @@ set -euo pipefail
 folder=$PWD/.cache/clients
 
 node() {
-    command -v npm >/dev/null && [[ ! -d $folder/node/node_modules/ioredis ]] || return 0
+    local found=$folder/node/node_modules
+    command -v npm >/dev/null && [[ ! -d $found/ioredis || ! -d $found/kafkajs ]] || return 0
     mkdir -p "$folder/node"
-    npm install --silent --no-audit --no-fund --prefix "$folder/node" ioredis@5 >/dev/null || true
+    npm install --silent --no-audit --no-fund --prefix "$folder/node" ioredis@5 kafkajs@2 \
+        >/dev/null || true
 }
 
 go_() {

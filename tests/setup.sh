@@ -7,7 +7,7 @@
 # links FOLDER/redis-server and FOLDER/redis-sentinel give those names back. Of the other package only
 # its redis.conf is taken.
 # fuse3 mounts the file system on which tests cut the power, faketime makes the clock jump.  Kafka's
-# jars go to .cache/kafka.
+# jars go to .cache/kafka; kcat reads from it.
 # Tests start PostgreSQL in folders of their own: its package is told, before it is there, to create no
 # cluster, so that nothing of it runs afterwards.
 set -euo pipefail
@@ -95,6 +95,9 @@ fi
 
 have faketime || apt_install faketime || true
 
+if ! command -v kcat >/dev/null; then
+    apt_install kcat || true
+fi
 if ! command -v java >/dev/null; then
     apt_install openjdk-17-jre-headless || true
 fi
@@ -113,6 +116,8 @@ have faketime ||
     echo "missing: faketime; tests whose clock jumps will be skipped" >&2
 have redis-cli ||
     echo "missing: redis-cli (package redis-tools); tests that run it will be skipped" >&2
+command -v kcat >/dev/null ||
+    echo "missing: kcat; the test that reads with it will be skipped" >&2
 command -v java >/dev/null && [[ -e .cache/kafka/complete ]] ||
     echo "missing: java or Kafka's jars from Maven Central; tests with Kafka will be skipped" >&2
 have_postgres ||
