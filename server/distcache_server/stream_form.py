@@ -32,8 +32,9 @@ def _together(parts: Id) -> int:
 
 def form_of(value: Stream, style: rdb.Style, kept: bool = False) -> rdb.Form:
     """The form of a stream, its entries unpacked block by block; if ``kept``, as it is now."""
+    head = _head(value, kept)  # which looks at blocks, and so comes first
     nodes = rdb.Nodes(value.node_count, len(value), _nodes(value, kept))
-    return rdb.of_stream(_head(value, kept), style, nodes)
+    return rdb.of_stream(head, style, nodes)
 
 
 def plain(value: Stream) -> rdb.Stream:

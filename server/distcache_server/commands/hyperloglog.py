@@ -112,8 +112,10 @@ def pfcount(client: Client, words: Args) -> int:
 def pfmerge(client: Client, words: Args) -> Any:
     """Merges one or more HyperLogLog values into a single key."""
     keyspace, key = client.keyspace, words[1]
-    target = _checked(keyspace.read_as(key, bytes))
+    # Redis reads the target like a source, and then looks it up again to write.
+    _checked(keyspace.read_as(key, bytes))
     sources = _sources(client, [source for source in words[2:] if source != key])
+    target = keyspace.find_as(key, bytes)
     try:
         merged = hll.merge(target, sources, keyspace.limits.hll_sparse)
         keyspace.replace(key, _kept(merged))

@@ -210,7 +210,7 @@ def test_the_log_is_no_longer_kept(
     """All keys are written, and the log says so."""
     limits = (
         *("--repl-disk-retention", "0", "--repl-disk-slot-limit", "0"),
-        *("--repl-backlog-size", "16kb"),
+        *("--repl-backlog-size", "16kb", "--changefeed-retention", "0"),
     )
     server = backed(USERS, *logged, *limits)
     ask(server, "HSET", "user:1", "name", "one")

@@ -26,9 +26,12 @@ USUAL = [
 EVERY = [*USUAL[:8], "Commandstats", "Errorstats", "Latencystats", "Cluster", "Keyspace"]
 
 
+OURS = {"Keygroups", "Changefeed"}
+
+
 def sections(ask: Ask, *wanted: str) -> list[str]:
     found = re.findall(r"^# (\w+)\r$", ask("INFO", *wanted).decode(), re.MULTILINE)
-    return [name for name in found if name != "Keygroups"]
+    return [name for name in found if name not in OURS]
 
 
 def values(wire: Wire, section: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from distcache_replication.changefeed.formats import (
     MSGPACK,
     REFERENCE,
     Style,
+    document,
     encode,
     headers,
     records,
@@ -81,18 +82,40 @@ def test_an_event_is_as_the_schema_says(name: str, large: str) -> None:
     VALIDATOR.validate(json.loads(encode(EVENTS[name], 1_700_000_000_456, Style(JSON, large))))
 
 
+USUAL = {
+    "dated": event(after=VALUES["dated"], command=[b"SET", b"k", b"", b"PXAT", b"17"]),
+    "not dated": event(after=VALUES["text"], command=[b"SET", b"k", VALUES["text"].value]),
+    "quoted": event(after=State("string", b'"\\\x00\n/\x7f\xc2\x80'), key=b'"'),
+    "no time": event(after=VALUES["text"], time_ms=None),
+    "no command": event(after=VALUES["text"], command=None),
+    "bytes in the key": event("delete", key=b"\xff"),
+    "bytes in the command": event("delete", command=[b"DEL", b"\xff"]),
+    "deleted": event("delete", database=3, epoch=7),
+    **{f"list of {name}": event(after=state) for name, state in VALUES.items()},
+}
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *USUAL])
+def test_what_is_usual_is_written_as_everything_else(name: str) -> None:
+    one = {**EVENTS, **USUAL}[name]
+    for large in ("omit", REFERENCE):
+        style = Style(JSON, large)
+        whole = json.dumps(document(one, 7, style), ensure_ascii=False, separators=(",", ":"))
+        assert encode(one, 7, style) == whole.encode()
+
+
 def test_the_schema_refuses_what_is_no_event() -> None:
-    document = json.loads(encode(EVENTS["set text"], 1))
+    found = json.loads(encode(EVENTS["set text"], 1))
     for name, value in (("op", "update"), ("value", None), ("id", "1"), ("more", 1)):
-        assert not VALIDATOR.is_valid({**document, name: value})
-    assert not VALIDATOR.is_valid({**document, "op": "delete"})
+        assert not VALIDATOR.is_valid({**found, name: value})
+    assert not VALIDATOR.is_valid({**found, "op": "delete"})
 
 
 def test_bytes_are_text_where_they_are_utf_8() -> None:
-    document = json.loads(encode(EVENTS["set hash"], 7))
-    assert document["value"] == {"f": "v", "g": {"base64": "/w=="}}
-    assert document["published_ms"] == 7
-    assert document["source"] == {"history": HISTORY, "epoch": 0, "offset": 72}
+    found = json.loads(encode(EVENTS["set hash"], 7))
+    assert found["value"] == {"f": "v", "g": {"base64": "/w=="}}
+    assert found["published_ms"] == 7
+    assert found["source"] == {"history": HISTORY, "epoch": 0, "offset": 72}
     assert json.loads(encode(EVENTS["set text"], 7))["value"] == "plain é"
     assert json.loads(encode(EVENTS["set hash of bytes"], 7))["value"] == [
         [{"base64": "/w=="}, "v"],
@@ -118,11 +141,11 @@ def test_msgpack_has_the_same_members_and_all_bytes(name: str) -> None:
 
 def test_a_value_that_is_too_large_is_left_out_or_referred_to() -> None:
     large = event(after=VALUES["large"])
-    document = json.loads(encode(large, 7))
-    assert (document["value"], document["omitted"]) == (None, 1_000_000)
+    found = json.loads(encode(large, 7))
+    assert (found["value"], found["omitted"]) == (None, 1_000_000)
     assert "reference" not in document
-    document = json.loads(encode(large, 7, Style(large=REFERENCE)))
-    assert document["reference"] == {"db": 0, "key": "k"}
+    found = json.loads(encode(large, 7, Style(large=REFERENCE)))
+    assert found["reference"] == {"db": 0, "key": "k"}
 
 
 def test_headers_are_those_of_cloudevents() -> None:

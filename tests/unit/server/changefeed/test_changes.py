@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from distcache_server.changefeed.changes import NOTHING, Changes
 from distcache_server.changefeed.cursor import Cursor, Passed
 from distcache_server.changefeed.peer import Gone
 from distcache_server.changefeed.settings import Settings
+from distcache_server.changefeed.shadow import Shadow
 
 SETTINGS = Settings(4, [], [], 10_000, True, "json", "omit", False, 1 << 20)
 HISTORY = "7" * 40
@@ -28,19 +30,20 @@ LOG = b"".join(encode([word.encode() for word in line.split()]) for line in LINE
 class Source:
     """A server with this log, given out in pieces; then nothing more."""
 
-    def __init__(self, piece: int, start: int = 0) -> None:
+    def __init__(self, piece: int, start: int = 0, log: bytes = LOG) -> None:
         self.piece = piece
+        self.log = log
         self.start = start
         self.given = 0
 
     async def call(self, name: str, *arguments: Any) -> Any:
         if name == "base":
-            return [NOTHING, self.start, "", len(LOG), HISTORY, 0]
+            return [NOTHING, self.start, "", len(self.log), HISTORY, 0]
         assert name == "log"
-        if self.given == len(LOG):
+        if self.given == len(self.log):
             raise Gone
-        at, self.given = self.given, min(self.given + self.piece, len(LOG))
-        return [HISTORY, 0, [(len(LOG), 1234)], LOG[at : self.given]]
+        at, self.given = self.given, min(self.given + self.piece, len(self.log))
+        return [HISTORY, 0, [(len(self.log), 1234)], self.log[at : self.given]]
 
 
 async def told(after: Position, piece: int = 1000, start: int = 0) -> list[Event]:
@@ -101,6 +104,47 @@ async def test_it_is_gone_on_with_behind_any_event_however_the_log_comes() -> No
 
 def unordered(found: list[tuple[Any, ...]]) -> list[Any]:
     return [it if it[1] != "flush" else "flush" for it in found]
+
+
+PLAIN = SETTINGS._replace(before=False, most=40)
+MORE = (
+    *("SELECT 1", "SET a 1", "SET a 2 PXAT 9999999999999", "SET a 3 PXAT 9999999999998", "SET a 4"),
+    *("SET b 1 PXAT 9999999999999", "SET b 2 PX 5 NX", "set b 3", "SET c " + "x" * 50, "DEL a"),
+    *("RPUSH l " + "x " * 300, "SET l 1", "HSET h f v", "HPEXPIREAT h 9999999999999 FIELDS 1 f"),
+    *("SET h 1", "MULTI", "SET a 5", "SET a 6 PXAT 9999999999999", "EXEC", "SET a 7 PXAT nan"),
+    *("SET distcache:changefeed 1", "INCR a", "SELECT 2", "SET a 8", "SADD a m", "SET a 9 KEEPTTL"),
+)
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 9])
+async def test_a_plain_set_in_one_step_is_the_same_as_any_command(
+    monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    log = b"".join(encode([word.encode() for word in line.split()]) for line in MORE)
+
+    async def both() -> tuple[list[Event], Changes]:
+        found: list[Event] = []
+        changes = Changes(Source(50, log=log), PLAIN, 1, start, False)
+        with contextlib.suppress(Gone):
+            async for event in changes.events():
+                found += [event] if event is not None else []
+        return found, changes
+
+    start = BEGINNING
+    whole, _ = await both()
+    start = whole[after - 1].position if after else BEGINNING
+    found, changes = await both()
+    assert found == whole[after:]
+    monkeypatch.setattr(Shadow, "set", lambda *_: False)
+    slow, others = await both()
+    assert found == slow
+    for one, other in zip(changes._shadow.databases, others._shadow.databases, strict=True):
+        assert dict(one.values.items()) == dict(other.values.items())
+        assert dict(one.deadlines.items()) == dict(other.deadlines.items())
+        assert (one.wheel.slots, one.field_wheel.slots) == (
+            other.wheel.slots,
+            other.field_wheel.slots,
+        )
 
 
 async def test_a_snapshot_can_be_made_again_from_any_place_in_it() -> None:
