@@ -143,7 +143,7 @@ def test_a_value_that_is_too_large_is_left_out_or_referred_to() -> None:
     large = event(after=VALUES["large"])
     found = json.loads(encode(large, 7))
     assert (found["value"], found["omitted"]) == (None, 1_000_000)
-    assert "reference" not in document
+    assert "reference" not in found
     found = json.loads(encode(large, 7, Style(large=REFERENCE)))
     assert found["reference"] == {"db": 0, "key": "k"}
 
