@@ -46,7 +46,7 @@ class Publishing:
         self.counts: dict[str, int] = dict(NOTHING)
         self.offset: int | None = None
         """Published up to here; None while that is not known."""
-        self._since_s = 0.0
+        self._since_s = monotonic()
         """When all was published for the last time ..."""
         self._goal = 0
         """... that was there at a moment, and how much that was."""
@@ -87,8 +87,10 @@ class Publishing:
 
     @property
     def lag_s(self) -> float:
-        """For how long something has been waiting to be published."""
-        return monotonic() - self._since_s if self.lag else 0.0
+        """For how long something has been waiting to be published, or may have been."""
+        if self.state == OFF or (self.offset is not None and not self.lag):
+            return 0.0
+        return monotonic() - self._since_s
 
     # Running
 
@@ -115,6 +117,7 @@ class Publishing:
                         pause_s = min(2 * pause_s, LONGEST_RESTART_S)
                         resume_s = monotonic() + pause_s
                 self._measure()
+                self._wake()  # lets go of clients that wait no longer
                 await asyncio.sleep(LOOK_S)
         finally:
             await self._stop()
@@ -128,7 +131,7 @@ class Publishing:
 
     def _measure(self) -> None:
         """See since when something has been waiting."""
-        if self.offset is None or self.offset >= self._goal:
+        if self.state == OFF or self.is_past(self._goal):
             self._goal, self._since_s = self.persistence.log.end, monotonic()
 
     async def _start(self) -> None:

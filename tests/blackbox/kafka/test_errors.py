@@ -37,7 +37,9 @@ def cluster() -> Iterator[MockCluster]:
 
 @pytest.fixture
 def sink(cluster: MockCluster) -> Iterator[Sink]:
-    target = Target(cluster.address, ["changes"], "stream", "marks", create=False)
+    # All records of a batch leave together, once they are waited for.
+    options = {"linger.ms": "1000"}
+    target = Target(cluster.address, ["changes"], "stream", "marks", create=False, options=options)
     made = Sink(target, reach_s=10, commit_s=5)
     yield made
     made.close()

@@ -144,7 +144,8 @@ def test_a_broker_that_is_killed(broker: Broker, target: Target, transactions: b
 def test_what_is_too_large_only_together(
     broker: Broker, target: Target, transactions: bool
 ) -> None:
-    target = replace(target, transactions=transactions, partitions=1)
+    options = {"linger.ms": "1000"}  # all leave together, once they are waited for
+    target = replace(target, transactions=transactions, partitions=1, options=options)
     target = replace(target, settings={"max.message.bytes": "3000"})
     sink = Sink(target)
     sink.open()
