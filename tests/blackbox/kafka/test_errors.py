@@ -97,8 +97,6 @@ def test_which_record_it_was(cluster: MockCluster, sink: Sink) -> None:
     with pytest.raises(Refused) as error:
         sink.publish(BATCH, MARK)
     assert error.value.index == 0
-    sink.open()
-    sink.publish(BATCH, MARK)
 
 
 @pytest.mark.parametrize(
