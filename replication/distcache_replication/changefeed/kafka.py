@@ -166,6 +166,7 @@ class Sink:
         self._alone = self._alone_next = False
         """Records are sent one by one; and, they are to be when it is opened again."""
         self._batch: Sequence[Outgoing] = ()
+        self._mark: Mark
         self._failed: dict[int, KafkaError] = {}
         """Why records of the batch were not taken; at -1 what is about no one of them."""
 
@@ -343,18 +344,21 @@ class Sink:
 
         Raises Refused, Fenced, Unavailable, Misconfigured.
         """
-        assert self._producer is not None
-        self._failed.clear()
-        self._batch = batch
-        if self.target.transactions:
-            self._publish_together(self._producer, batch, mark)
-        else:
-            self._publish_one_by_one(self._producer, batch, mark)
+        self.send(batch, mark)
+        self.finish()
 
-    def _publish_together(self, producer: Producer, batch: Sequence[Outgoing], mark: Mark) -> None:
+    def send(self, batch: Sequence[Outgoing], mark: Mark) -> None:
+        """The first half, which takes time of the processor and does not block."""
         from confluent_kafka import KafkaException
 
+        assert self._producer is not None
+        producer = self._producer
+        self._failed.clear()
+        self._batch, self._mark = batch, mark
         try:
+            if not self.target.transactions:
+                self._produce_all(producer, batch)
+                return
             producer.begin_transaction()
             try:
                 self._produce_all(producer, batch)
@@ -362,7 +366,22 @@ class Sink:
             except Refused:
                 producer.abort_transaction(self._commit_s)
                 raise
-            left = self._flush(producer)
+        except KafkaException as error:
+            raise _failure(error.args[0]) from None
+
+    def finish(self) -> None:
+        """The second half, which waits for the broker."""
+        from confluent_kafka import KafkaException
+
+        assert self._producer is not None
+        producer = self._producer
+        left = self._flush(producer)
+        try:
+            if not self.target.transactions:
+                self._check(left)
+                self._produce_mark(producer, self._mark)
+                self._check(self._flush(producer))
+                return
             if self._failed:
                 producer.abort_transaction(self._commit_s)
             self._check(left)
@@ -381,14 +400,6 @@ class Sink:
             except KafkaException as error:
                 if not error.args[0].retriable() or monotonic() > end_s:
                     raise
-
-    def _publish_one_by_one(
-        self, producer: Producer, batch: Sequence[Outgoing], mark: Mark
-    ) -> None:
-        self._produce_all(producer, batch)
-        self._check(self._flush(producer))
-        self._produce_mark(producer, mark)
-        self._check(self._flush(producer))
 
     def _flush(self, producer: Producer) -> int:
         """Wait until the broker has the records or one has failed; how many it has not."""

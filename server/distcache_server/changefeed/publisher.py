@@ -252,7 +252,9 @@ class Publisher:
 
     async def _publish(self, batch: Batch, batch_mark: Mark) -> None:
         try:
-            await self._blocking(self._sink.publish, batch.records, batch_mark)
+            # Not in the thread: two that take the interpreter from each other are slow.
+            self._sink.send(batch.records, batch_mark)
+            await self._blocking(self._sink.finish)
         except Refused as error:
             position = batch.positions[error.index]
             if position in self._refused:

@@ -53,6 +53,12 @@ class Broker(Sink):
         self.partitions = {"t": 2}
         return self.mark
 
+    def send(self, batch: Sequence[Outgoing], mark: Mark) -> None:
+        self.sent = batch, mark
+
+    def finish(self) -> None:
+        self.publish(*self.sent)
+
     def publish(self, batch: Sequence[Outgoing], mark: Mark) -> None:
         for index, it in enumerate(batch):
             if self.refuses(it):
