@@ -311,6 +311,8 @@ def encode_each(values: list[Any], encoders: Encoders) -> list[bytes]:
         return values
     if kinds == {bytes}:
         return [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
+    if kinds == {int}:
+        return [b":%d\r\n" % value for value in values]
     return [encoders[type(value)](value) for value in values]
 
 

@@ -219,8 +219,11 @@ def incr_run(client: Client, columns: Columns) -> list[Any] | None:
         replies.append(number)
     for key, number in numbers.items():
         keyspace.replace(key, b"%d" % number)
-    for key in columns[1]:
-        keyspace.changed(key, b"incrby", STRING)
+    if keyspace.observed:
+        for key in columns[1]:
+            keyspace.changed(key, b"incrby", STRING)
+    else:
+        keyspace.changes += len(replies)
     return replies
 
 
