@@ -375,8 +375,8 @@ class Sink:
 
         assert self._producer is not None
         producer = self._producer
-        left = self._flush(producer)
         try:
+            left = self._flush(producer)
             if not self.target.transactions:
                 self._check(left)
                 self._produce_mark(producer, self._mark)

@@ -177,9 +177,9 @@ class Publishing:
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
+        self.state, self.offset = OFF, None
         if process is None:
             return
-        self.state, self.offset = OFF, None
         if not self.engine.config.changefeed:
             self.persistence.published = None
         await process.stop()
