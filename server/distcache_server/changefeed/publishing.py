@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25
 """So often it is looked whether it still has to be as it is."""
+START_S = 20.0
+"""A process that is not there after so long is given up."""
 RESTART_S = 1.0
 """A process that has ended by itself is started again after this ..."""
 LONGEST_RESTART_S = 30.0
@@ -110,9 +112,10 @@ class Publishing:
                 if self.wanted and self._process is None and monotonic() >= resume_s:
                     self._changed = False
                     try:
-                        await self._start()
+                        async with asyncio.timeout(START_S):
+                            await self._start()
                     except (OSError, Gone, Failed) as error:
-                        logs.warning("Cannot publish the changefeed", error=str(error))
+                        logs.warning("Cannot publish the changefeed", error=str(error) or "no answer")
                         await self._stop()
                         pause_s = min(2 * pause_s, LONGEST_RESTART_S)
                         resume_s = monotonic() + pause_s

@@ -274,7 +274,7 @@ def test_a_deposed_primary_publishes_nothing_more(
     assert {it["source"]["epoch"] for it in found} == {1, 2}
     assert snapshots(found) <= 1
     follow(primary, replica)
-    eventually(lambda: state(primary)["state"] == "off")
+    eventually(lambda: state(primary)["state"] == "off", timeout=60)
 
 
 def test_what_the_broker_does_not_take_is_a_dead_letter(
