@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from tests.support import Process, StartServer, eventually
+from tests.support.commits import Commits
 from tests.support.databases import PostgresDatabase, Session
 from tests.support.replication import ask, follow, wait_linked
 from tests.support.rows import figure, position, rows, write_all
@@ -97,6 +98,12 @@ class Both:
 def wait_up(server: Process) -> None:
     eventually(lambda: ask(server, "PING") == b"PONG", 30)
     eventually(lambda: figure(server, "changes_status") == "up", 60)
+
+
+def wait_writing(server: Process) -> None:
+    """Until a replica that was promoted has taken over."""
+    eventually(lambda: figure(server, "write_status") == "writing", 60)
+    wait_up(server)
 
 
 @pytest.fixture(params=["decoding", "notify"])
@@ -225,6 +232,25 @@ def test_a_change_while_the_batch_waits_for_its_row(both: Both) -> None:
     assert user(server, 1) == {"name": "mine"}
 
 
+def test_a_change_behind_a_batch_of_which_nobody_knows_yet(both: Both) -> None:
+    """It is committed, and the reply is still under way: their change is the newer one."""
+    database = both.database
+    with Commits(database, late=True) as way:
+        server = both.start("--backing-store", way.address, "--backing-write-timeout", "60000")
+        ask(server, "HSET", "user:1", "name", "one")
+        write_all(server)
+        way.catch()
+        ask(server, "HSET", "user:1", "name", "mine")
+        assert way.caught.wait(30)
+        database.execute("UPDATE users SET name = 'theirs' WHERE id = 1")
+        both.wait_told(server)
+        assert user(server, 1) == {"name": "mine"}
+        way.let_go.set()
+        eventually(lambda: user(server, 1) == {"name": "theirs"})
+        write_all(server)
+        assert rows(database)[0] == (1, "theirs", None, None)
+
+
 @decoding
 def test_what_our_batch_changes_elsewhere(both: Both) -> None:
     """A cascade within our own transaction: those rows are not what we wrote."""
@@ -292,8 +318,7 @@ def test_a_promoted_replica(both: Both) -> None:
     os.kill(one.pid, signal.SIGSTOP)
     database.execute("UPDATE users SET name = 'theirs', age = 9 WHERE id IN (2, 3)")
     ask(other, "REPLICAOF", "NO", "ONE")
-    eventually(lambda: figure(other, "write_status") == "writing", 60)
-    wait_up(other)
+    wait_writing(other)
     ask(other, "HSET", "user:4", "name", "new")
     write_all(other)
     both.wait_told(other)
@@ -449,8 +474,7 @@ def test_promotions_at_random(both: Both) -> None:
             work(one, generator, 300)
             one.kill()
             assert ask(other, "REPLICAOF", "NO", "ONE") == b"OK"
-            eventually(lambda it=other: figure(it, "write_status") == "writing", 60)
-            wait_up(other)
+            wait_writing(other)
             work(other, generator, 100)
             one = other
     finally:
