@@ -24,7 +24,7 @@ from distcache_replication.backing.packing import BadValue
 from distcache_replication.backing.pattern import matcher
 from distcache_replication.backing.plan import Plan, Row
 
-from distcache_server import dispatch, logs, snapshot
+from distcache_server import dispatch, logs, overwriting, snapshot
 from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 from distcache_server.errors import (
@@ -127,7 +127,10 @@ class Loader:
             return handler
         self._touched[command.name] = touched
         if writes:
-            return self._writing(command, touched, handler)
+            general = self._writing(command, touched, handler)
+            if command.name == "set":
+                return overwriting.one(self, self._fitting, command, general, handler)
+            return general
         place, reading = touched.place, self._reading
         run = self._reading_one(place, handler) if place else reading(touched, handler)
         return run if self.warming is None else self.warming.around(touched, run)
@@ -210,6 +213,8 @@ class Loader:
         home, match, near = self.home, self.match, self._near
         writes = bool(command.bits & WRITES)
         warming = None if writes else self.warming
+        if command.name == "set":
+            return overwriting.many(self, original)
 
         def run(client: Client, columns: Columns) -> list[Any] | None:
             if client.keyspace is home:

@@ -19,7 +19,16 @@ Finder = Callable[[Args], list[bytes]]
 class Touched:
     """The keys of a command, by what it does to them."""
 
-    __slots__ = ("_command", "_conditional", "_fixed", "_stores", "crosses", "only", "place")
+    __slots__ = (
+        "_command",
+        "_conditional",
+        "_fixed",
+        "_stores",
+        "changed",
+        "crosses",
+        "only",
+        "place",
+    )
 
     def __init__(self, command: Command) -> None:
         self._command = command
@@ -33,6 +42,8 @@ class Touched:
         )
         self.only = specs[0].first if simple and len(specs) == 1 else 0
         """The one word that is a key; 0 where there may be several."""
+        self.changed = self.only if not specs[0].access.startswith("RO") else 0
+        """The same, where that key may be changed or dropped."""
         fixed = simple and command.getkeys is None
         self._fixed: list[tuple[int, str]] | None = None
         if fixed:
