@@ -5,7 +5,7 @@
 
 Each of the four can run alone: `python -m benchmarks.throughput`, `.memory`, `.latency`,
 `.replication`. Time per command without a socket is `python -m benchmarks.hot_path`; what snapshots
-cost, `.saving`.
+cost, `.saving`; and what a database behind the cache does, `.backing`.
 """
 
 from benchmarks import latency, memory, replication, report, throughput

@@ -237,7 +237,7 @@ def _during(peer: Peer, run: Callable[[], None]) -> Seen:
     return Seen(samples)
 
 
-def _beside(peer: Peer, run: Callable[[Event], None], seconds: float) -> Seen:
+def beside(peer: Peer, run: Callable[[Event], None], seconds: float) -> "array[int]":
     """Probe for a while beside a load that goes on until it is ended, once it is in place."""
     ready = fork.Event()
     with background(lambda: run(ready)) as process:
@@ -246,7 +246,7 @@ def _beside(peer: Peer, run: Callable[[Event], None], seconds: float) -> Seen:
         samples = probe(peer, until(seconds))
         if not process.is_alive():
             raise peers.Unavailable(f"the load on {peer.name} ended early")
-    return Seen(samples)
+    return samples
 
 
 def until(seconds: float) -> Callable[[], bool]:
@@ -292,7 +292,7 @@ def _steady(peer: Peer, settings: Settings) -> Seen:
                 due += STEADY_PAUSE
                 time.sleep(max(0.0, due - time.monotonic()))
 
-    return _beside(peer, run, settings.seconds)
+    return Seen(beside(peer, run, settings.seconds))
 
 
 def _delete(peer: Peer, settings: Settings) -> Seen:
@@ -370,7 +370,7 @@ def _idle(peer: Peer, settings: Settings) -> Seen:
         ready.set()
         time.sleep(600)
 
-    return _beside(peer, run, settings.seconds)
+    return Seen(beside(peer, run, settings.seconds))
 
 
 def _slow_readers(peer: Peer, settings: Settings) -> Seen:
@@ -388,7 +388,7 @@ def _slow_readers(peer: Peer, settings: Settings) -> Seen:
         ready.set()
         time.sleep(600)
 
-    return _beside(peer, run, settings.seconds)
+    return Seen(beside(peer, run, settings.seconds))
 
 
 PHASES = (

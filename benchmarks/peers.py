@@ -180,7 +180,7 @@ def start(name: str, words: Iterable[str], *directives: str) -> Iterator[Peer]:
     """Run a server on a free port until the block ends."""
     raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="distcache-bench-") as folder:
-        port = _free_port()
+        port = free_port()
         line = [w.replace("{port}", str(port)).replace("{folder}", folder) for w in words]
         log = Path(folder, "output")
         with log.open("wb") as output:
@@ -250,7 +250,8 @@ def lowest_priority() -> None:
     os.nice(19)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listened on just now."""
     with socket.create_server((LOOPBACK, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

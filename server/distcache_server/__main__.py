@@ -21,7 +21,7 @@ Usage: distcache-server [FILE] [--DIRECTIVE VALUE ...] [-]
   -v, --version         print the version
   -h, --help            print this
   --test-config         first or last: say whether the configuration is valid, and stop
-  --backing-setup-sql   first or last: print the SQL that backing-invalidation needs, and stop
+  --backing-setup-sql   first or last: print the SQL that the backing store needs, and stop
 
 Examples:
   distcache-server

@@ -33,8 +33,11 @@ class CannotBack(Exception):
     """The backing store or its map cannot be used; the text says why, and the cure."""
 
 
-async def opened(config: Config) -> tuple[WritableStore, list[Plan]]:
-    """The store that is configured, and the plans of all mappings; raises CannotBack."""
+async def opened(config: Config, *, prepared: bool = True) -> tuple[WritableStore, list[Plan]]:
+    """The store that is configured, and the plans of all mappings; raises CannotBack.
+
+    Where rows are written it has our own tables then, unless ``prepared`` is false.
+    """
     try:
         mappings = _mappings(config)
         store = open_store(
@@ -49,7 +52,7 @@ async def opened(config: Config) -> tuple[WritableStore, list[Plan]]:
         store.write_timeout_s = config.backing_write_timeout / 1000
         await store.open()
         plans = await bind_all(store, mappings)
-        if any(plan.mapping.writes for plan in plans):
+        if prepared and any(plan.mapping.writes for plan in plans):
             await store.prepare(plans)
         return store, plans
     except BadMap as error:
@@ -114,7 +117,7 @@ async def _test(config: Config) -> None:
 
 
 async def _setup(config: Config) -> str:
-    store, plans = await opened(config)
+    store, plans = await opened(config, prepared=False)
     try:
         return await setup_sql(store, Rows(plans), _wanted(config))
     except (NotSetUp, StoreError) as error:
@@ -163,6 +166,7 @@ async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object
         engine.writer = writer
         if engine.changes is not None:
             engine.changes.holds = writer.unwritten
+            engine.changes.written = writer.reached
         engine.reader.waits = StoreWaits(writer, engine.reader)
         engine.evictor.pinned = writer.pins
         if engine.config.replicaof is None:

@@ -5,6 +5,9 @@ installs what it read, and dropped: the log says ``unlink`` in small letters, as
 evicted, since its row is not to be deleted.  Where the feed cannot tell all that has happened, all
 mapped keys are dropped.
 
+A key that is about to be written to the store is newer than what others did: its batch overwrites
+that.  It stays, and goes only if it turns out that the batch had been written before (``Late``).
+
 What was told is confirmed only when the log with the drops cannot be lost any more: it is durable,
 and replicas have it.  Marks in the log (marks.py) tell who starts from it, or takes over, where to
 go on.
@@ -16,7 +19,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from distcache_replication.backing.errors import Away, StoreError
 from distcache_replication.backing.inbound import Changes
@@ -66,8 +69,22 @@ class Figures:
         self.reconnects = 0
 
 
+class Late(NamedTuple):
+    """A key that others changed while it was about to be written."""
+
+    end: int
+    """Of the log then: what came behind it is written after their change, and overwrites it."""
+    place: int
+    """Up to where changes were known before, as the key must not be forgotten; -1: nowhere."""
+
+
 def never(_: bytes, __: Plan) -> bool:
     """No key is about to be written to the store."""
+    return False
+
+
+def nothing(_: int) -> bool:
+    """Nothing of the log is written to the store."""
     return False
 
 
@@ -83,8 +100,9 @@ class Invalidation:
         self.figures = Figures()
         self.holds: Callable[[bytes, Plan], bool] = never
         """Whether a key is about to be written to the store: it is newer than what others did."""
-        self._late: dict[bytes, None] = {}
-        """Keys that others changed while they were held: they go once they are written."""
+        self.written: Callable[[int], bool] = nothing
+        """Whether the store has the log up to an offset."""
+        self._late: dict[bytes, Late] = {}
         self._client = Client(engine)
         self._pending: deque[tuple[int, int]] = deque()
         """Ends of the log, and what may be confirmed once they are safe."""
@@ -100,6 +118,7 @@ class Invalidation:
         while True:
             if self.engine.follows:
                 self.status = STANDBY
+                self._late.clear()
                 await asyncio.sleep(TICK_S)
                 continue
             begun_s = monotonic()
@@ -130,7 +149,7 @@ class Invalidation:
             async with asyncio.timeout(PATIENCE_S):
                 work = await self._open()
                 while self.feed.behind and not work.done():
-                    self._confirm(monotonic())
+                    self.confirm(monotonic())
                     await asyncio.wait([work], timeout=HURRY_S)
         except (StoreError, TimeoutError) as error:
             reason = error.reason if isinstance(error, StoreError) else "it takes too long"
@@ -165,7 +184,7 @@ class Invalidation:
         """From connecting to the loss of the connection."""
         work = self._work or await self._open()
         while not work.done() and not self.engine.follows:
-            self._confirm(monotonic())
+            self.confirm(monotonic())
             await self.drop_late()
             await asyncio.wait([work], timeout=TICK_S)
         if work.done():
@@ -183,11 +202,9 @@ class Invalidation:
     async def apply(self, changes: Changes) -> None:
         """Drop what changed."""
         figures = self.figures
-        if changes.own:
-            figures.own += 1
-            return
+        figures.own += changes.own
         if changes.keys or changes.mappings:
-            figures.seen += 1
+            figures.seen += not changes.own
             await self._drop_all(changes.keys)
         if changes.mappings:
             await self.sweep(changes.mappings)
@@ -213,7 +230,10 @@ class Invalidation:
         if plan is None or self.engine.follows:
             return
         if self.holds(key, plan):
-            self._late[key] = None
+            before = self._late.get(key)
+            if before is None or self.written(before.end):
+                before = Late(0, self._place())
+            self._late[key] = before._replace(end=self._end())
             return
         loader.fence(key)
         if key not in home.values:
@@ -234,9 +254,16 @@ class Invalidation:
 
     async def drop_late(self) -> None:
         """Drop what was held when it was changed, and is not any more."""
-        if self._late:
-            late, self._late = self._late, {}
-            await self._drop_all(late)
+        loader = self.loader
+        for count, (key, late) in enumerate(list(self._late.items())):
+            if count % SLICE == 0:
+                await self._turn()
+            plan = loader.plan_of(key)
+            if plan is not None and self.holds(key, plan):
+                if self.written(late.end) and self._late.get(key) is late:
+                    del self._late[key]  # it was changed again
+            elif self._late.pop(key, None) is not None:
+                self.drop(key)
 
     async def sweep(self, numbers: Collection[int]) -> int:
         """Drop all keys of these mappings that want to hear of changes; how many."""
@@ -261,11 +288,17 @@ class Invalidation:
 
     # What is confirmed
 
-    def _confirm(self, now_s: float) -> None:
+    def _place(self) -> int:
+        """Up to where the feed's changes are known; -1 where that is not known itself."""
+        known = self.engine.known_changes
+        return known[1] if known is not None and known[0] == self.feed.source else -1
+
+    def confirm(self, now_s: float) -> None:
         """Mark how far we are, and confirm what cannot be lost any more."""
         engine, known = self.engine, self.engine.known_changes
-        if known is not None:
-            new = known[1] != self._marked
+        place = min((it.place for it in self._late.values()), default=self._place())
+        if known is not None and place >= 0:
+            known, new = (known[0], place), place != self._marked
             if now_s - self._marked_s >= (MARK_S if new else IDLE_S) and not engine.pause.until_ms:
                 self._marked, self._marked_s = known[1], now_s
                 if engine.log is not None:

@@ -24,7 +24,7 @@ from distcache_replication.backing.packing import BadValue
 from distcache_replication.backing.pattern import matcher
 from distcache_replication.backing.plan import Plan, Row
 
-from distcache_server import dispatch, logs, snapshot
+from distcache_server import dispatch, logs, overwriting, snapshot
 from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 from distcache_server.errors import (
@@ -127,7 +127,10 @@ class Loader:
             return handler
         self._touched[command.name] = touched
         if writes:
-            return self._writing(command, touched, handler)
+            general = self._writing(command, touched, handler)
+            if command.name == "set":
+                return overwriting.one(self, self._fitting, command, general, handler)
+            return general
         place, reading = touched.place, self._reading
         run = self._reading_one(place, handler) if place else reading(touched, handler)
         return run if self.warming is None else self.warming.around(touched, run)
@@ -174,7 +177,7 @@ class Loader:
             if not engine.in_transaction:
                 if waits is not None and waits.writer.full:
                     waits.hold_back(client, touched.written(words))
-                self.require(client, touched.read(words), writes=True)
+                self.require(client, self._needed(touched, words), writes=True)
             judged = []
             through = False
             for key in touched.written(words):
@@ -210,6 +213,8 @@ class Loader:
         home, match, near = self.home, self.match, self._near
         writes = bool(command.bits & WRITES)
         warming = None if writes else self.warming
+        if command.name == "set":
+            return overwriting.many(self, original)
 
         def run(client: Client, columns: Columns) -> list[Any] | None:
             if client.keyspace is home:
@@ -249,13 +254,21 @@ class Loader:
             touched = self._touched.get(_name(entry.command, words))
             if touched is not None:
                 writes = bool(entry.command.bits & WRITES)
-                (changed if writes else read).update(dict.fromkeys(touched.read(words)))
+                (changed if writes else read).update(dict.fromkeys(self._needed(touched, words)))
                 if writes and self.waits is not None and self.waits.writer.full:
                     self.waits.hold_back(client, touched.written(words))
         if missing := self._missing(changed, True) | self._missing(read, False):
             self._wait(client, missing)
 
     # What is missing
+
+    def _needed(self, touched: Touched, words: Args) -> Sequence[bytes]:
+        """Keys that must be here: those whose values count, and those whose rows are to go."""
+        read = touched.read(words)
+        if self.waits is None or not (dropped := touched.dropped(words)):
+            return read
+        plan_of = self.waits.writer.noter.plan_of
+        return [*read, *(key for key in dropped if plan_of(key) is not None)]
 
     def require(self, client: Client, keys: Iterable[bytes], *, writes: bool = False) -> None:
         """Raise LoadWait unless all that is mapped among these keys is here, or nowhere."""
@@ -399,7 +412,7 @@ class Loader:
             touched = self._touched.get(entry.command.name) if entry is not None else None
             if touched is None or entry is None or not entry.least <= len(words) <= entry.most:
                 continue
-            for key in touched.read(words):
+            for key in self._needed(touched, words):
                 if (
                     key not in home.values
                     and key not in self.loads

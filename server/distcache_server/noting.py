@@ -7,6 +7,7 @@ the row of a key that expired stays, the last value stands in the log, ahead of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -111,6 +112,10 @@ class Noter:
         elif name == b"RESTORE" and tuple(words[-4:]) in (LOADED, LAST):
             if tuple(words[-4:]) == LAST:
                 self._held_at_last(words[1], int(words[2]) or None, words[3])
+        elif touched.changed:
+            key = words[touched.changed]
+            if key not in self.gathering.noted:
+                self._changed((key,), name in DEADLINES)
         else:
             self._changed(touched.written(words), name in DEADLINES)
 
@@ -158,10 +163,11 @@ class Noter:
 
     # The keys
 
-    def look(self) -> None:
+    def look(self, most: int | None = None) -> None:
         """Look at the keys that have changed, which now hold what the log says up to here."""
         gathering = self.gathering
-        gathering.take([self._look(key, *found) for key, found in gathering.noted.items()])
+        some = islice(gathering.noted.items(), most)
+        gathering.take([self._look(key, *found) for key, found in some])
 
     def _look(self, key: bytes, plan: Plan, variables: tuple[bytes, ...]) -> Change:
         value = self.home.values.get(key)

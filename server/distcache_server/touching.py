@@ -1,7 +1,7 @@
 """Which keys a command reads or overwrites: what a backing store must have loaded before it runs.
 
 This comes from the key specifications of the command.  A key that is only overwritten (SET, MSET)
-or dropped (DEL) need not be loaded.
+or dropped (DEL) need not be loaded, unless its row is to go, too.
 """
 
 from __future__ import annotations
@@ -19,18 +19,31 @@ Finder = Callable[[Args], list[bytes]]
 class Touched:
     """The keys of a command, by what it does to them."""
 
-    __slots__ = ("_command", "_conditional", "_fixed", "crosses", "only", "place")
+    __slots__ = (
+        "_command",
+        "_conditional",
+        "_fixed",
+        "_stores",
+        "changed",
+        "crosses",
+        "only",
+        "place",
+    )
 
     def __init__(self, command: Command) -> None:
         self._command = command
         specs = command.keys
         self._conditional = any("VARIABLE_FLAGS" in spec.access for spec in specs)
+        # What it makes of others may be nothing, as with SINTERSTORE.
+        self._stores = any(spec.access.startswith("RO") for spec in specs)
         simple = all(
             not (spec.keyword or spec.numkeys or spec.unknown or spec.last or spec.limit > 1)
             for spec in specs
         )
         self.only = specs[0].first if simple and len(specs) == 1 else 0
         """The one word that is a key; 0 where there may be several."""
+        self.changed = self.only if not specs[0].access.startswith("RO") else 0
+        """The same, where that key may be changed or dropped."""
         fixed = simple and command.getkeys is None
         self._fixed: list[tuple[int, str]] | None = None
         if fixed:
@@ -57,6 +70,13 @@ class Touched:
         if self._conditional and not CONDITIONS.isdisjoint(map(bytes.upper, words[3:])):
             return [words[at] for at, _ in self._found(words)]
         return [words[at] for at, access in self._found(words) if is_read(access)]
+
+    def dropped(self, words: Args) -> list[bytes]:
+        """Keys that may go without having been read: nothing is changed where they are missing."""
+        if self.place:
+            return []
+        start = ("RM", "OW") if self._stores else "RM"
+        return [words[at] for at, access in self._found(words) if access.startswith(start)]
 
     def written(self, words: Args) -> list[bytes]:
         """Keys that may be changed or dropped."""

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.002
 """Between two looks at the log, so that many commands are noted together."""
-SLICE = 1000
+SLICE = 200
 """Keys that are looked at before others have their turn."""
+LONGEST_REST_S = 0.1
+"""After a batch the writer rests for as long as it took, at most so long, if nobody waits for the
+next: so that clients have their time, and what changes again and again is written once."""
 BEAT_S = 5.0
 """A server that has nothing to write says so often that it is there."""
 
@@ -101,7 +104,8 @@ class Writer:
         self.woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._follow_task: asyncio.Task[None] | None = None
-        self._written_s = monotonic()
+        self._begun_s = self._written_s = monotonic()
+        """When the last batch was begun, and when it was written."""
         self._rarely = logs.Rarely()
 
     @property
@@ -261,13 +265,9 @@ class Writer:
 
     async def _follow(self) -> None:
         log, noter = self.log, self.noter
-        size = self.engine.config.backing_batch_size
         while True:
             await log.wait(noter.offset)
             self.note()
-            if len(noter.gathering.noted) >= size:
-                # Little by little, so that nobody is held up by a large batch.
-                noter.look()
             if noter.gathering:
                 self.woken.set()
             self.measure()
@@ -311,7 +311,7 @@ class Writer:
         while True:
             if self.sealed is None:
                 await self._due()
-            await self._send(self._seal())
+            await self._send(await self._seal())
 
     async def _due(self) -> None:
         """Until a batch is to be made."""
@@ -325,15 +325,17 @@ class Writer:
     def _left_s(self) -> float:
         config, gathering, position = self.engine.config, self.noter.gathering, self.position
         assert position is not None
-        if self._wanted > position.offset or gathering.size >= config.backing_batch_size:
+        if self._wanted > position.offset:
             return 0.0
-        now_s = monotonic()
-        left_s = self._written_s + BEAT_S - now_s
-        if gathering:
-            left_s = min(left_s, gathering.first.seen_s + config.backing_batch_delay / 1000 - now_s)
-        return left_s
+        now_s, due_s = monotonic(), self._written_s + BEAT_S
+        if gathering.size >= config.backing_batch_size:
+            due_s = now_s
+        elif gathering:
+            due_s = min(due_s, gathering.first.seen_s + config.backing_batch_delay / 1000)
+        rest_s = min(self._written_s - self._begun_s, LONGEST_REST_S)
+        return max(due_s, self._written_s + rest_s) - now_s
 
-    def _seal(self) -> Batch:
+    async def _seal(self) -> Batch:
         """Everything up to the present end of the log; or the batch that was not written yet."""
         noter, position = self.noter, self.position
         assert position is not None
@@ -342,7 +344,13 @@ class Writer:
             # It was made before another server took over from us, and we from it.
             there = self.sealed.position._replace(epoch=position.epoch, history=history)
             return self.sealed._replace(position=there)
+        self._begun_s = monotonic()
         self.note()
+        # Little by little, so that nobody is held up; what changes meanwhile is looked at again.
+        for _ in range(len(noter.gathering.noted) // SLICE):
+            noter.look(SLICE)
+            await asyncio.sleep(0)
+            self.note()
         noter.look()
         there = Position(position.epoch, history, noter.offset, noter.selected)
         return noter.renew().seal(there, noter.offset)

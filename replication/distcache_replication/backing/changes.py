@@ -134,9 +134,9 @@ class Gathering:
         )
 
     def take(self, changes: Iterable[Change]) -> None:
-        """The keys that were noted have been looked at."""
-        self.noted.clear()
+        """Keys that were noted have been looked at."""
         for each in changes:
+            self.noted.pop(each.key, None)
             self.changes[each.key] = each
 
     def keep(self, held: Change) -> None:

@@ -2,8 +2,10 @@
 
 ``Rows`` knows which keys a row of a table is.  ``Tracker`` follows the messages of pgoutput and
 gives for each transaction the keys concerned, and whether the transaction is one of our own.
-Those are known by the row of our stream in ``distcache.position``, which they change, too; or by a
-logical message with the prefix ``distcache:<stream>``.
+A batch of ours is known by the row of our stream in ``distcache.position``, which it changes, too:
+what it does to rows that we write is nothing new, but a cascade or a trigger may have changed
+others.  Any other program says by a logical message with the prefix ``distcache:<stream>`` that
+nothing of a transaction is new.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Changes(NamedTuple):
     """Mappings all of whose keys may have changed, by their numbers."""
     position: int = 0
     own: bool = False
-    """The cache wrote it itself."""
+    """The cache wrote it itself; the keys are those that it does not know of all the same."""
 
 
 class Rows:
@@ -60,6 +62,10 @@ class Rows:
             if plan.mapping.changes != "ignore":
                 self.tables.setdefault(plan.table.name, []).append(number)
         self._match = matcher([plan.pattern for plan in plans])
+
+    def written(self, number: int) -> bool:
+        """Whether we write the rows of a mapping ourselves."""
+        return self.plans[number].mapping.writes
 
     def key_columns(self, number: int) -> tuple[str, ...]:
         return tuple(column.name for column in self.plans[number].keys)
@@ -100,7 +106,8 @@ class Gathered:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.keys: dict[bytes, None] = {}
+        self.keys: dict[bytes, int] = {}
+        """With the numbers of their mappings."""
         self.mappings: set[int] = set()
         self._with_keys: set[int] = set()
 
@@ -116,11 +123,19 @@ class Gathered:
         if UNCHANGED in values:
             self.mappings.add(number)
         elif len(told) == len(values) and (key := self.rows.key(number, told)) is not None:
-            self.keys[key] = None
+            self.keys[key] = number
             self._with_keys.add(number)
             if len(self.keys) > MOST:
                 self.mappings |= self._with_keys
                 self.keys.clear()
+
+    def but_written(self) -> tuple[Collection[bytes], Collection[int]]:
+        """Keys and mappings, but for those that we write ourselves."""
+        written = self.rows.written
+        return (
+            [key for key, number in self.keys.items() if not written(number)],
+            {number for number in self.mappings if not written(number)},
+        )
 
     def named(self, number: int, values: Mapping[str, object]) -> None:
         """The same, from the texts of columns by their names."""
@@ -149,6 +164,7 @@ class _Table:
             self.places[number] = [names.index(it) if it in names else None for it in columns]
             if relation.identity != "f" and not identity.issuperset(columns):
                 self.blind.add(number)
+        self.is_written = all(map(rows.written, self.places))
 
 
 class Tracker:
@@ -164,7 +180,8 @@ class Tracker:
         """The number of that table, and where its column is."""
         self._tables: dict[int, _Table] = {}
         self._gathered = Gathered(rows)
-        self._own = False
+        self._own = self._batch = False
+        """Others say that a transaction is ours; it is a batch of the write-behind."""
 
     def wants(self, data: bytes) -> bool:
         """Whether a message can tell something new: of large transactions most cannot."""
@@ -172,7 +189,11 @@ class Tracker:
             return True
         relation = int.from_bytes(data[1:5], "big")
         table = self._tables.get(relation)
-        if table is None or self._gathered.mappings.issuperset(table.places):
+        if (
+            table is None
+            or self._gathered.mappings.issuperset(table.places)
+            or (self._batch and table.is_written)
+        ):
             return self._positions is not None and relation == self._positions[0]
         return True
 
@@ -196,12 +217,16 @@ class Tracker:
             case Message(transactional, prefix):
                 self._own |= transactional and prefix == self._own_prefix
             case Begin():
-                self.inside, self._own = True, False
+                self.inside, self._own, self._batch = True, False, False
                 self._gathered = Gathered(self.rows)
             case Commit(_, end):
                 self.inside = False
                 found = self._gathered
-                return Changes(found.keys, found.mappings, end, self._own)
+                if self._own:
+                    return Changes((), (), end, own=True)
+                if self._batch:
+                    return Changes(*found.but_written(), end, own=True)
+                return Changes(found.keys, found.mappings, end)
         return None
 
     def _told(self, relation: Relation) -> None:
@@ -218,7 +243,7 @@ class Tracker:
         if table is None:
             return
         if self._positions is not None and relation == self._positions[0]:
-            self._own |= row[self._positions[1] :][:1] == (self._stream,)
+            self._batch |= row[self._positions[1] :][:1] == (self._stream,)
         if not is_new and table.blind:
             self._gathered.whole(table.blind)
         for number, places in table.places.items():

@@ -26,6 +26,7 @@ from distcache_replication.backing.postgres_writing import (
     Writing,
     archive_table,
     family,
+    grants,
     names,
     parameters,
     quoted,
@@ -226,8 +227,12 @@ class Postgres:
     # Writing
 
     async def prepare(self, plans: Sequence[Plan]) -> None:
-        if not all((await self._fetch(FOUND))[0]):
+        ((role, there, usable),) = await self._fetch(FOUND)
+        if not there:
             await self._create(OURS)
+        elif not usable:
+            cure = "; ".join(grants(role))
+            raise Refused(f"the role may not use our tables: let their owner run {cure}")
         for plan in plans:
             archive = plan.mapping.archive
             if archive and await self.describe(archive) is None:

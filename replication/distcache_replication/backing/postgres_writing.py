@@ -41,7 +41,25 @@ OURS = (
     " history text NOT NULL, log_offset bigint NOT NULL, mapping text NOT NULL,"
     " key bytea NOT NULL, value bytea, expires_at bigint, reason text NOT NULL)",
 )
-FOUND = "SELECT to_regclass('distcache.position'), to_regclass('distcache.dead_letter')"
+FOUND = f"""
+SELECT quote_ident(current_user), count(*) = 2,
+       bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT')
+                AND (c.relname <> 'position' OR has_table_privilege(c.oid, 'SELECT')
+                     AND has_table_privilege(c.oid, 'UPDATE')))
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = '{SCHEMA}' AND c.relname IN ('position', 'dead_letter')
+"""  # noqa: S608
+
+
+def grants(role: str) -> tuple[str, ...]:
+    """What allows a role, whose name is quoted, to use our own tables."""
+    return (
+        f"GRANT USAGE ON SCHEMA {SCHEMA} TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON {SCHEMA}.position TO {role}",
+        f"GRANT INSERT ON {SCHEMA}.dead_letter TO {role}",
+    )
+
+
 _STORED = f"""
 SELECT epoch, history, log_offset, database, extract(epoch FROM clock_timestamp() - seen)::float8
   FROM {SCHEMA}.position WHERE stream = $1

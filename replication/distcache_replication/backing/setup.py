@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from distcache_replication.backing.decoding import identity
 from distcache_replication.backing.feed import Wanted
 from distcache_replication.backing.inbound import POSITIONS, Rows
 from distcache_replication.backing.listening import TRIGGER, TRUNCATED
+from distcache_replication.backing.plan import Plan
 from distcache_replication.backing.postgres import Postgres
-from distcache_replication.backing.postgres_writing import quoted
+from distcache_replication.backing.postgres_writing import OURS, archive_table, grants, quoted
 
 _STATE = """
 SELECT current_user::text, current_database()::text, current_setting('wal_level'),
-       EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
-       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = 'distcache' AND c.relname = 'position')
+       EXISTS (SELECT FROM pg_publication WHERE pubname = $1)
 """
 _FUNCTION = """\
 CREATE SCHEMA IF NOT EXISTS distcache;
@@ -66,8 +65,13 @@ def literal(text: str) -> str:
 async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
     """What is to be run for a mode, as a superuser or the owner of the tables."""
     publication = wanted.publication
-    ((role, database, level, exists, writes),) = await store.fetch(_STATE, publication)
+    ((role, database, level, exists),) = await store.fetch(_STATE, publication)
+    written = [plan for plan in rows.plans if plan.mapping.writes]
     lines = [f"-- Run this in the database {database}, as the owner of its tables.", ""]
+    if written:
+        lines += list(_ours(written, quoted((role,))))
+    if wanted.mode == "no":
+        return "\n".join(lines)
     if wanted.mode == "notify":
         return "\n".join(lines + list(_triggers(rows, wanted)))
     if level != "logical":
@@ -90,7 +94,7 @@ async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
                 "",
             ]
     # The position tells which transactions are our own.
-    names = [*rows.tables, *([POSITIONS] if writes else [])]
+    names = [*rows.tables, *([POSITIONS] if written else [])]
     tables = ", ".join(map(quoted, names))
     name = quoted((publication,))
     if exists:
@@ -112,6 +116,19 @@ async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _ours(written: Sequence[Plan], role: str) -> Iterator[str]:
+    """Our own tables, and archives."""
+    for statement in OURS:
+        yield f"{statement};"
+    for statement in grants(role):
+        yield f"{statement};"
+    for plan in written:
+        if plan.mapping.archive:
+            yield f"{archive_table(plan)};"
+            yield f"GRANT SELECT, INSERT ON {quoted(plan.mapping.archive)} TO {role};"
+    yield ""
 
 
 def _triggers(rows: Rows, wanted: Wanted) -> Iterator[str]:

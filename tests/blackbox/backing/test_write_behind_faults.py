@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from distcache_server.replay import Replay
 
 from tests.blackbox.backing.conftest import Backed
 from tests.support import Error, Process, StartServer, eventually
+from tests.support.commits import Commits
 from tests.support.databases import Database, PostgresDatabase
 from tests.support.direct import Direct
 from tests.support.replication import Follower, ask, follow, info
@@ -255,48 +255,6 @@ def test_a_server_that_has_lost_its_log(
     assert "Rows are newer than our keys" in other.log()
 
 
-class Deaf:
-    """A way to PostgreSQL that loses the reply to a COMMIT, once."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.lost = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            deaf = threading.Event()
-            for source, target, watches in ((client, server, True), (server, client, False)):
-                threading.Thread(
-                    target=self._pass, args=(source, target, watches, deaf), daemon=True
-                ).start()
-
-    def _pass(
-        self, source: socket.socket, target: socket.socket, watches: bool, deaf: threading.Event
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if watches and b"COMMIT" in data and not self.lost:
-                    self.lost += 1
-                    deaf.set()
-                elif deaf.is_set() and not watches and b"COMMIT\0" in data:
-                    break  # it has been committed, and nobody hears of it
-                target.sendall(data)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
 @only_postgres
 def test_the_reply_to_a_commit_is_lost(
     users: Database, start_server: StartServer, tmp_path: Path
@@ -308,20 +266,19 @@ def test_the_reply_to_a_commit_is_lost(
         " 'BEGIN INSERT INTO counts VALUES (NEW.age); RETURN NEW; END'",
         "CREATE TRIGGER note AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note()",
     )
-    deaf = Deaf(users.server.port)
     (tmp_path / "map.toml").write_text(USERS)
-    server = start_server(
-        *("--backing-store", f"postgresql://postgres@127.0.0.1:{deaf.port}/{users.name}"),
-        *("--backing-map", str(tmp_path / "map.toml")),
-    )
-    ask(server, "HSET", "user:1", "age", "1")
-    write_all(server)
-    assert deaf.lost == 1
-    ask(server, "HSET", "user:1", "age", "2")
-    write_all(server)
+    with Commits(users) as way:
+        way.catch()
+        server = start_server(
+            *("--backing-store", way.address, "--backing-map", str(tmp_path / "map.toml"))
+        )
+        ask(server, "HSET", "user:1", "age", "1")
+        write_all(server)
+        assert way.caught.is_set()
+        ask(server, "HSET", "user:1", "age", "2")
+        write_all(server)
     assert rows(users) == [(1, None, 2)]
     assert rows(users, "counts") == [(1,), (2,)]
-    deaf.close()
 
 
 @only_postgres

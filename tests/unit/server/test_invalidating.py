@@ -68,8 +68,8 @@ class Watched(Bench):
         finally:
             task.cancel()
 
-    async def tell(self, *keys: bytes, position: int = 0, own: bool = False) -> None:
-        await self.changes.apply(Changes(keys, (), position, own))
+    async def tell(self, *keys: bytes, own: bool = False) -> None:
+        await self.changes.apply(Changes(keys, (), 0, own))
 
 
 async def test_a_change_drops_its_key_and_says_so_in_the_log() -> None:
@@ -129,12 +129,50 @@ async def test_what_the_cache_is_about_to_write_stays_until_it_is_written() -> N
         assert await bench.ask(0, "GET", "row:1") == b"$3\r\none\r\n"
 
 
+async def test_what_is_changed_here_again_is_newer() -> None:
+    """The next batch overwrites what others did; one that was written before does not."""
+    bench = Watched()
+    written = 0
+    bench.changes.holds = lambda _, __: True
+    bench.changes.written = lambda _: written == 1
+    await bench.ask(0, "SET", "row:1", "mine")
+    await bench.tell(b"row:1")
+    await bench.changes.drop_late()
+    written = 1
+    await bench.changes.drop_late()
+    bench.changes.holds = lambda _, __: False
+    await bench.changes.drop_late()
+    assert bench.engine.databases[0].peek(b"row:1") == b"mine"
+    assert bench.changes.figures.dropped == 0
+
+
+async def test_a_start_hears_again_of_what_has_not_gone_yet() -> None:
+    """Whoever goes on from our marks does not know which keys are still to go."""
+    bench = Watched()
+    held = {b"row:1"}
+    bench.changes.holds = lambda key, _: key in held
+    await bench.ask(0, "SET", "row:1", "mine")
+    bench.engine.known_changes = "test", 5
+    await bench.tell(b"row:1")
+    bench.engine.known_changes = "test", 9
+    await bench.tell(b"row:1", b"row:2")
+    bench.engine.known_changes = "test", 12
+    bench.logged.clear()
+    bench.changes.confirm(100.0)
+    held.clear()
+    await bench.changes.drop_late()
+    bench.changes.confirm(200.0)
+    assert bench.logged == [mark(("test", 5)), [b"unlink", b"row:1"], mark(("test", 12))]
+
+
 async def test_our_own_writes_drop_nothing() -> None:
     bench = Watched()
     await bench.ask(0, "GET", "row:1")
-    await bench.tell(b"row:1", own=True)
+    await bench.tell(own=True)
     assert bench.engine.databases[0].peek(b"row:1") == b"one"
-    assert bench.changes.figures.own == 1
+    assert (bench.changes.figures.own, bench.changes.figures.seen) == (1, 0)
+    await bench.tell(b"row:1", own=True)  # a trigger of the store changed it
+    assert bench.engine.databases[0].peek(b"row:1") is None
 
 
 async def test_nothing_goes_during_a_pause() -> None:

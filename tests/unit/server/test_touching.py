@@ -49,6 +49,31 @@ def test_keys(words: str, read: str, written: str) -> None:
     assert touched.written(args) == written.encode().split()
 
 
+@pytest.mark.parametrize(
+    ("words", "dropped"),
+    [
+        ("DEL a b", "a b"),
+        ("UNLINK a", "a"),
+        ("SINTERSTORE a b c", "a"),
+        ("ZUNIONSTORE a 2 b c", "a"),
+        ("BITOP AND a b", "a"),
+        ("SORT a STORE b", "b"),
+        ("SET a 1", ""),
+        ("MSET a 1 b 2", ""),
+        ("RENAME a b", ""),
+        ("GET a", ""),
+        ("SPOP a", ""),
+    ],
+)
+def test_keys_that_go_unread(words: str, dropped: str) -> None:
+    args = words.encode().split()
+    command = by_name(args[0].decode())
+    assert command is not None
+    touched = touched_by(command)
+    assert touched is not None
+    assert touched.dropped(args) == dropped.encode().split()
+
+
 def test_runs_know_their_keys() -> None:
     """What runs many commands at once looks at every key before: it must find them."""
     for command in every_command():

@@ -146,6 +146,40 @@ def test_our_own_transactions() -> None:
     assert not run(FULL, insert, positions, moved._replace(new=(b"yours", b"1"))).own
 
 
+def test_what_our_own_batch_changes_elsewhere() -> None:
+    """Rows that we do not write: a cascade or a trigger did that."""
+    plans = [
+        bind(it, FILES if it.name == "files" else USERS)
+        for it in mapping.load(
+            '[users]\nkey = "user:{id}"\ndirection = "write-behind"\n[files]\nkey = "file:{name}"\n'
+        )
+    ]
+    tracker = Tracker(Rows(plans), "mine")
+    positions = relation(POSITIONS_ID, "distcache.position", "d", "STREAM epoch")
+    for message in (
+        Begin(90, 1),
+        FULL,
+        OF_FILES,
+        positions,
+        Update(POSITIONS_ID, None, (b"mine", b"1")),
+        Insert(USERS_ID, (b"1", b"a", b"x")),
+        Insert(FILES_ID, (b"x", b"1")),
+    ):
+        assert tracker.take(message) is None
+    assert not tracker.wants(b"I\0\0\0\1")
+    assert tracker.wants(b"I\0\0\0\2")
+    found = tracker.take(Commit(90, 100))
+    assert found is not None
+    assert found.own
+    assert list(found.keys) == [b"file:x"]
+    tracker.take(Begin(190, 1))
+    tracker.take(Insert(USERS_ID, (b"1", b"a", b"x")))
+    found = tracker.take(Commit(190, 200))
+    assert found is not None
+    assert not found.own
+    assert list(found.keys) == [b"user:1"]
+
+
 def test_a_large_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbound, "MOST", 3)
     found = run(OF_FILES, FULL, *[Insert(USERS_ID, (b"%d" % it, None, None)) for it in range(5)])
