@@ -115,7 +115,9 @@ class Publishing:
                         async with asyncio.timeout(START_S):
                             await self._start()
                     except (OSError, Gone, Failed) as error:
-                        logs.warning("Cannot publish the changefeed", error=str(error) or "no answer")
+                        logs.warning(
+                            "Cannot publish the changefeed", error=str(error) or "no answer"
+                        )
                         await self._stop()
                         pause_s = min(2 * pause_s, LONGEST_RESTART_S)
                         resume_s = monotonic() + pause_s
