@@ -228,22 +228,16 @@ def test_a_lock_for_a_change_of_the_schema(users: PostgresDatabase, backed: Back
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 8 MB there, where we may have one."""
-    words = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", str(folder)]
+def small_disk(users: PostgresDatabase) -> Iterator[Path]:
+    """Put the table on a file system of 8 MB, where we may have one; a file to fill it with."""
+    place = users.server.folder / f"disk-{users.name}"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", str(place)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
+    ballast = place / "ballast"
     try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-def test_a_disk_that_is_full(users: PostgresDatabase, backed: Backed) -> None:
-    place = users.server.folder / f"disk-{users.name}"
-    place.mkdir()
-    with small_disk(place):
         if users.server.user is not None:
             shutil.chown(place, users.server.user)
         users.execute(
@@ -251,12 +245,21 @@ def test_a_disk_that_is_full(users: PostgresDatabase, backed: Backed) -> None:
             "DROP TRIGGER note ON users",
             f"ALTER TABLE users SET TABLESPACE {users.name}",
         )
-        server = backed(USERS, *PATIENT)
-        ballast = place / "ballast"
+        yield ballast
+    finally:
+        # PostgreSQL could not start again without it.
+        ballast.unlink(missing_ok=True)
+        users.execute("DROP TABLE users", f"DROP TABLESPACE {users.name}")
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_disk_that_is_full(users: PostgresDatabase, backed: Backed) -> None:
+    server = backed(USERS, *PATIENT)
+    with small_disk(users) as ballast:
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
-        with server.wire() as wire:
+        with server.wire(60) as wire:
             for number in range(1, 2001):
                 wire.command("HSET", f"user:{number}", "name", "x" * 200)
             for _ in range(1, 2001):
@@ -268,7 +271,6 @@ def test_a_disk_that_is_full(users: PostgresDatabase, backed: Backed) -> None:
         assert len(rows(users)) == 2000
         assert dead_letters(users) == []
         assert is_written(server, users)
-        users.execute("DROP TABLE users", f"DROP TABLESPACE {users.name}")
 
 
 def test_a_database_that_goes_away_again_and_again(users: PostgresDatabase, backed: Backed) -> None:

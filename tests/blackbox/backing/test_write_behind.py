@@ -85,6 +85,47 @@ direction = "write-behind"
     assert [tuple(it) for it in found] == [("y", None, "changed")]
 
 
+def test_many_writes_that_come_together(database: Database, backed: Backed) -> None:
+    """Each is judged by itself, and the last one of a key counts."""
+    database.execute("CREATE TABLE prices (id integer PRIMARY KEY, price integer)")
+    server = backed(
+        '[prices]\nkey = "price:{id}"\nas = "column"\ncolumn = "price"\n'
+        'direction = "write-behind"\n'
+    )
+    with server.wire() as wire:
+        for price in (1, "x", 3):
+            wire.send(
+                b"".join(
+                    b"*3\r\n$3\r\nSET\r\n$9\r\nprice:%03d\r\n$1\r\n%b\r\n"
+                    % (100 + number % 50, str(price).encode())
+                    for number in range(100)
+                )
+            )
+        replies = [wire.reply() for _ in range(300)]
+        assert replies[:100] + replies[200:] == [b"OK"] * 200
+        assert all(isinstance(reply, Error) for reply in replies[100:200])
+        wire.call("SET", "price:100", "7", "EX", "1000")
+        wire.call("SET", "price:101", "8", "XX")
+        assert isinstance(wire.call("SET", "price:102", "y", "EX", "1000"), Error)
+        assert wire.call("DISTCACHE", "WAIT", "backing", "20000") == 1
+    found = dict(rows(database, "prices"))
+    assert found == {100 + number: 3 for number in range(50)} | {100: 7, 101: 8}
+
+
+def test_rows_that_are_not_in_memory_go_too(users: Database, backed: Backed) -> None:
+    """DEL and what may leave nothing: the row would come back otherwise."""
+    users.execute("INSERT INTO users VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3)")
+    server = backed(USERS)
+    assert ask(server, "DEL", "user:1", "user:9") == 1
+    with server.wire() as wire:
+        wire.call("MULTI")
+        wire.call("UNLINK", "user:2")
+        assert wire.call("EXEC") == [1]
+    assert ask(server, "EXISTS", "user:1", "user:2") == 0
+    write_all(server)
+    assert rows(users) == [(3, "three", 3)]
+
+
 def test_all_types_are_there_for_a_server_that_has_nothing(
     database: Database, start_server: StartServer
 ) -> None:

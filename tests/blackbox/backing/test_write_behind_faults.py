@@ -126,6 +126,8 @@ def test_rows_are_the_keys_as_of_a_position(database: Database, start_server: St
                 wire.call("EXEC")
             else:
                 wire.call(*words)
+            if number % 200 == 0:
+                wire.call("DISTCACHE", "WAIT", "backing", "20000")
             if number % 60 == 0:
                 found.append(seen(database))
         wire.call("SELECT", 0)

@@ -140,3 +140,14 @@ def test_present_values_are_looked_at() -> None:
     assert (found[b"any:1"].value, found[b"any:1"].deadline_ms) == (b"x", 9999999999999)
     assert found[b"keep:1"].row == ["x"]
     assert found[b"any:2"].row is None
+
+
+def test_keys_can_be_looked_at_little_by_little() -> None:
+    it = noter()
+    feed(it, "HSET keep:1 value x", "HSET keep:2 value x", "HSET keep:3 value x")
+    it.look(2)
+    assert list(it.gathering.noted) == [b"keep:3"]
+    feed(it, "HSET keep:1 value y")
+    it.look()
+    assert not it.gathering.noted
+    assert sorted(it.gathering.changes) == [b"keep:1", b"keep:2", b"keep:3"]
