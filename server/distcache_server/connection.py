@@ -331,7 +331,7 @@ class Connection(asyncio.Protocol):
                 break
             execute(client, [words], replies, time_ns())
             fast = framer.authenticated and not tried and not framer.missing
-            if fast and len(framer) > SLICE:
+            if fast and len(framer) > SLICE and self._may_run():
                 # Past the command that was cut off the fast way is open again.
                 data = framer.take_rest()
                 self.framer = None

@@ -282,3 +282,17 @@ def test_limits_before_authentication() -> None:
         framer = Framer()
         framer.feed(data)
         assert framer.next() is None
+
+
+def test_what_follows_a_command_that_waits_and_was_cut_off() -> None:
+    """It waits, too, however much of it there is."""
+    engine = Engine()
+    dispatch.install(engine)
+    connection = Connection(Gate(engine, lambda _: None, lambda _: None))
+    client = Client(engine, 1)
+    connection.attach(client)
+    waiting = b"*3\r\n$5\r\nBLPOP\r\n$4\r\nlist\r\n$1\r\n0\r\n"
+    assert connection.feed(waiting[:10]) == b""
+    assert connection.feed(waiting[10:] + b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n" * 100) == b""
+    assert client.blocked is not None
+    assert engine.databases[0].peek(b"n") is None
