@@ -167,7 +167,7 @@ class Turn:
     ) -> tuple[Columns | None, list[int] | None]:
         head = reads[0]
         if head[0] == STAR and head[:4] not in FEW_WORDS:
-            return self.parser.parse_each(reads), None
+            return self.parser.parse_each(reads, data), None
         if head[0] == STAR:
             columns = parse_uniform(data)
             lines = 2 * len(columns) + 1 if columns else 1
