@@ -11,7 +11,7 @@ Five comparisons, each in one run, the sides in turn, medians of the rounds with
 - Rows a second of the write-behind alone, from when all keys have changed until all are written,
   beside a bare loop of asyncpg that upserts them, 2000 rows a transaction.
 - Reads of which nine of ten are hits: read-through beside the usual cache-aside code on Redis.
-- SET a second with write-behind, and without a backing store.
+- SET a second with write-behind and without a backing store, sent by redis-benchmark.
 - Time to the reply of GET while others write keys that are rows, beside keys that are none.
 """
 
@@ -20,6 +20,7 @@ import asyncio
 import tempfile
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ import asyncpg
 import redis.asyncio as redis
 import uvloop
 
-from benchmarks import latency, peers, postgres, report
+from benchmarks import latency, peers, postgres, report, throughput
 from benchmarks.peers import OURS, REDIS, Peer, Unavailable, Wire, blocks, template
 from benchmarks.report import Benchmark, Record, Spread, Table
+from benchmarks.throughput import Test
 
 KEYS = 10_000
 TIMES = 10
@@ -43,7 +45,8 @@ BATCH = 2000
 READS = 50_000
 MISSES = 10
 """One read of so many."""
-SETS = 200_000
+SETS = {1: 150_000, 16: 1_500_000, 100: 3_000_000}
+"""How many, by the depth of the pipeline."""
 SECONDS = 3.0
 ROUNDS = 3
 
@@ -64,6 +67,7 @@ UPSERTS = (
     " ON CONFLICT (id) DO UPDATE SET value = EXCLUDED.value"
 )
 SET_ROW = template(b"SET", b"row:1%011d", b"value %012d" + b"v" * 88)
+SET_SOME = Test("set", ("-r", str(KEYS), "SET", "row:1__rand_int__", VALUE))
 SET_OTHER = template(b"SET", b"other:1%011d", b"value %012d" + b"v" * 88)
 
 
@@ -402,27 +406,23 @@ async def _read_through(peer: Peer, _: str, count: int) -> "tuple[float, array[i
 
 
 def _sets(bench: Bench) -> Table:
-    count, keys = bench.of(SETS), bench.of(KEYS)
-    off, on = [], []
-
-    def pour(peer: Peer) -> float:
-        with Wire(peer.port) as wire:
-            begun = time.perf_counter()
-            for _ in range(0, count, keys):
-                wire.pour(blocks(SET_ROW, range(keys), 16), window=4)
-            return count / (time.perf_counter() - begun)
-
-    for _ in range(bench.rounds):
-        report.progress("SET: off")
-        with peers.start(OURS, bench.ours) as peer:
-            off.append(pour(peer))
-        report.progress("SET: on")
-        with _backed(bench) as peer:
-            on.append(pour(peer))
+    figures: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
+    with peers.start(OURS, bench.ours) as off, _backed(bench) as on:
+        for number in range(bench.rounds):
+            for depth, count in SETS.items():
+                report.progress(f"SET: pipeline {depth}")
+                for peer in (on, off) if number % 2 else (off, on):
+                    rate = throughput.send(peer, SET_SOME, depth, bench.of(count)).rate
+                    figures[depth, "on" if peer is on else "off"].append(rate)
+    records = []
+    for depth in SETS:
+        without = figures[depth, "off"]
+        records.append(_record(f"without a backing store, pipeline {depth}", without))
+        records.append(_record("with write-behind", figures[depth, "on"], without))
     return _table(
-        f"SET a second, {keys:,} keys, one connection, 64 commands under way",
+        f"SET a second, {KEYS:,} keys, {throughput.CONNECTIONS} connections",
         {"asked for": "0.6 times without"},
-        [_record("without a backing store", off), _record("with write-behind", on, off)],
+        records,
         "SET/s",
     )
 

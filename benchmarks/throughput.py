@@ -185,6 +185,11 @@ def _requests(peer: Peer, test: Test, depth: int, seconds: float) -> int:
 def _benchmark(peer: Peer, test: Test, depth: int, requests: int) -> Figure:
     with Wire(peer.port) as wire:
         test.prepare(wire, requests)
+    return send(peer, test, depth, requests)
+
+
+def send(peer: Peer, test: Test, depth: int, requests: int) -> Figure:
+    """Have redis-benchmark send these requests."""
     before = peer.cpu_ns()
     done = subprocess.run(
         [

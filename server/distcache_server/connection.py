@@ -27,6 +27,7 @@ from distcache_server.framing import (
     HttpRequest,
     Parser,
     ProtocolError,
+    canonical,
     parse_inline,
     parse_long,
     parse_single,
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
             if columns := self.parser.columns(data):
                 if len(columns[0]) == 1:
                     self.shape = SINGLE
-                return self._answered(self._run_uniform, columns)
+                return self._answered(self._run_uniform, columns, canonical(data))
             self.misread += 1
         return self._answered(self._run_batch, data)
 
@@ -235,9 +236,9 @@ class Connection(asyncio.Protocol):
         logs.failure("Unexpected error: closing the client", error, id=self.client.id)
         self.closing = True
 
-    def _run_uniform(self, replies: list[bytes], columns: Columns) -> None:
+    def _run_uniform(self, replies: list[bytes], columns: Columns, data: bytes) -> None:
         """Run commands with equal numbers of words, all at once where they are few and alike."""
-        if len(columns[0]) > SLICE or not self._run_alike(replies, columns):
+        if len(columns[0]) > SLICE or not self._run_alike(replies, columns, data):
             self._run(replies, rows(columns))
 
     def _run_batch(self, replies: list[bytes], data: bytes) -> None:
@@ -290,14 +291,14 @@ class Connection(asyncio.Protocol):
             return True
         return execute(self.client, batch, replies, time_ns())
 
-    def _run_alike(self, replies: list[bytes], columns: Columns) -> bool:
+    def _run_alike(self, replies: list[bytes], columns: Columns, data: bytes = b"") -> bool:
         """Run commands in one call, if they are of one name and may be; else do nothing."""
         names = columns[0]
         if names.count(names[0]) != len(names) or len(names) == 1:
             return False
         client = self.client
         logged = client.logged
-        values = execute_run(client, columns)
+        values = execute_run(client, columns, data)
         if values is None:
             return False
         out = encode_run(values, client.encoders)

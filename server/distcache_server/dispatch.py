@@ -533,10 +533,11 @@ def unblocked(client: Client, wait: Wait, error: CommandError | None) -> None:
         engine.note_slow(client, command, wait.words, wait.elapsed_ns)
 
 
-def execute_run(client: Client, columns: Columns) -> list[Any] | None:
+def execute_run(client: Client, columns: Columns, data: bytes = b"") -> list[Any] | None:
     """Run commands of one name together, if they may be; their replies, or None.
 
-    The client stands for all who sent them, in the same state and database.
+    The client stands for all who sent them, in the same state and database.  ``data`` are the
+    commands as they came, where no other bytes could be meant.
     """
     engine = client.engine
     entry = client.table.get(columns[0][0])
@@ -567,7 +568,7 @@ def execute_run(client: Client, columns: Columns) -> list[Any] | None:
     if keyspace.changes != before:
         if engine.log is not None and entry.command.flags & Flag.WRITE:
             if client.effect is None and engine.log_run is not None:
-                engine.log_run(client, columns)
+                engine.log_run(client, columns, data)
             else:
                 # One effect is that of the whole run.
                 batch = rows(columns)

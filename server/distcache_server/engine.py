@@ -97,7 +97,7 @@ class Engine:
         """What is to be done once a second is done; DEBUG can turn it off."""
         self.log: Callable[[Client, Args], None] | None = None
         """Takes the effect of each write: ``client.effect``, or the words themselves."""
-        self.log_run: Callable[[Client, Columns], None] | None = None
+        self.log_run: Callable[[Client, Columns, bytes], None] | None = None
         """The same for several commands that are their own effects, as ``execute_run`` has them."""
         self.transaction_ended: Callable[[Client], None] | None = None
         """Told after the last effect of a transaction."""

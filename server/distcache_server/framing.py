@@ -298,6 +298,13 @@ def parse_uniform(data: bytes) -> Columns | None:
     return columns
 
 
+def canonical(data: bytes) -> bytes:
+    """A read of which `Parser.columns` or `parse_uniform` made columns, if it is all there is to be
+    said of them: encoded again they were the same bytes.  Else nothing.
+    """
+    return data if data[:4] in FEW_WORDS else b""
+
+
 def parse_inline(data: bytes) -> list[Args] | None:
     """A whole read of inline commands without quotes, or None."""
     if (

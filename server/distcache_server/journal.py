@@ -11,6 +11,7 @@ takes them for the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from distcache_replication.history import History
@@ -38,7 +39,7 @@ is to keep that."""
 class Journal:
     """Writes the log of an engine, while somebody follows it."""
 
-    __slots__ = ("_followers", "_muted", "engine", "history", "log", "selected", "together")
+    __slots__ = ("_followers", "_muted", "engine", "history", "log", "ran", "selected", "together")
 
     def __init__(self, engine: Engine, log: Log, history: History) -> None:
         self.engine = engine
@@ -48,6 +49,9 @@ class Journal:
         """The database that the log has selected; UNKNOWN makes it say so again."""
         self.together: list[bytes] = []
         """Effects of the transaction that runs."""
+        self.ran: Callable[[Keyspace, Columns, int], None] | None = None
+        """Told of commands that were logged together, and where they begin: who knows their words
+        need not read them from the log."""
         self._followers = 0
         self._muted = False
 
@@ -101,10 +105,13 @@ class Journal:
         if not self.engine.in_transaction:
             client.logged = self.log.end
 
-    def write_run(self, client: Client, columns: Columns) -> None:
-        """``write`` of commands that are their own effects; their words in columns."""
-        self._add(client.keyspace, encode_run(columns))
+    def write_run(self, client: Client, columns: Columns, data: bytes = b"") -> None:
+        """``write`` of commands that are their own effects: in columns, and as they came."""
+        start = self.log.end
+        self._add(client.keyspace, data or encode_run(columns))
         client.logged = self.log.end
+        if self.ran is not None:
+            self.ran(client.keyspace, columns, start)
 
     def _encoded(self, effect: Args | list[Args]) -> bytes:
         several = [encode(each) for each in effect if isinstance(each, list)]

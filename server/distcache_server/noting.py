@@ -17,7 +17,7 @@ from distcache_replication.backing.mapping import ARCHIVE, DELETE
 from distcache_replication.backing.pattern import Matcher
 
 from distcache_server import snapshot
-from distcache_server.arguments import Args
+from distcache_server.arguments import Args, Columns
 from distcache_server.journal import EVICTED, EXPIRED, LAST, LOADED
 from distcache_server.registry import Flag, TableKey, every_command
 from distcache_server.touching import Touched, touched_by
@@ -87,6 +87,21 @@ class Noter:
         while (words := reader.gets()) is not False:
             self._note(words)
         self.offset += len(data)
+
+    def ran(self, name: bytes, columns: Columns, index: int, end: int) -> None:
+        """What comes next, up to ``end``, are commands of this name in a database."""
+        if index == self.home.index:
+            changed = self._touched[name].changed
+            noted = self.gathering.noted
+            if not noted:
+                self.gathering.at(self._first())
+            self._changed([key for key in columns[changed] if key not in noted], name in DEADLINES)
+        self.offset, self.selected = end, index
+
+    def knows(self, name: bytes) -> bool:
+        """Whether one word of this command is the key that it changes."""
+        touched = self._touched.get(name)
+        return touched is not None and touched.changed > 0
 
     def _note(self, words: Args) -> None:
         name = words[0].upper()
@@ -170,7 +185,8 @@ class Noter:
         gathering.take([self._look(key, *found) for key, found in some])
 
     def _look(self, key: bytes, plan: Plan, variables: tuple[bytes, ...]) -> Change:
-        value = self.home.values.get(key)
+        table = self.home.values
+        value = table.parts[hash(key) & table.mask].get(key)
         if value is None:
             return change(key, plan, variables, 0, None, None)
         deadline = self.home.deadlines.get(key) if plan.any_type else None

@@ -5,15 +5,17 @@ The same as for other commands (loading.py), in fewer steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from distcache_replication import rdb
 from distcache_replication.backing.errors import Unfit
 
 from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 
 if TYPE_CHECKING:
+    from distcache_replication.backing.plan import Plan
+
     from distcache_server.fitting import Fitting
     from distcache_server.loading import Loader
     from distcache_server.registry import Command, Handler, Run
@@ -47,25 +49,45 @@ def one(
 
 def many(loader: Loader, original: Run) -> Run:
     """What runs many SET without options at once."""
-    home, match, fence, plans = loader.home, loader.match, loader.fence, loader.plans
+    home = loader.home
 
     def run(client: Client, columns: Columns) -> list[Any] | None:
         if client.keyspace is not home:
             return original(client, columns)
         if loader.waits is not None and loader.waits.writer.full:
             return None
-        for key, value in zip(columns[1], columns[2], strict=True):
-            if (found := match(key)) is None:
-                continue
-            plan = plans[found[0]]
+        _, keys, values = columns
+        for plan, its in _by_plan(loader, keys, values):
             if plan.mapping.through:
                 return None
-            if not plan.any_type:
-                try:
-                    plan.fit(rdb.STRING, value)
-                except Unfit:
-                    return None
-            fence(key)
+            try:
+                plan.fit_strings(its)
+            except Unfit:
+                return None
+        if loader.loads or loader.absent:
+            for key in keys:
+                loader.fence(key)
         return original(client, columns)
 
     return run
+
+
+def _by_plan(
+    loader: Loader, keys: Sequence[bytes], values: Sequence[bytes]
+) -> Iterable[tuple[Plan, Sequence[bytes]]]:
+    """The values of keys that are rows, by their plans."""
+    match, plans, waits = loader.match, loader.plans, loader.waits
+    # Keys that have changed since the last batch are known by now.
+    noted = waits.writer.noter.gathering.noted if waits is not None else {}
+    if len(plans) == 1 and all(map(noted.__contains__, keys)):
+        return ((plans[0], values),)
+    found: dict[Plan, list[bytes]] = {}
+    for key, value in zip(keys, values, strict=True):
+        if key in noted:
+            plan = noted[key][0]
+        elif (matched := match(key)) is not None:
+            plan = plans[matched[0]]
+        else:
+            continue
+        found.setdefault(plan, []).append(value)
+    return found.items()

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from distcache_server import layout, logs
 from distcache_server.arguments import Columns
 from distcache_server.dispatch import execute_run
-from distcache_server.framing import FEW_WORDS, STAR, Parser, parse_inline, parse_uniform
+from distcache_server.framing import (
+    FEW_WORDS,
+    STAR,
+    Parser,
+    canonical,
+    parse_inline,
+    parse_uniform,
+)
 from distcache_server.layout import HEAD
 from distcache_server.reply import encode_each, encode_run
 from distcache_server.unconfirmed import mark
@@ -103,13 +110,15 @@ class Turn:
         entry = table.get(name)
         if entry is not None and entry.run is None and not entry.alike:
             return False
-        columns, counts = self._parse([data for _, data in arrivals])
+        reads = [data for _, data in arrivals]
+        joined = b"".join(reads)
+        columns, counts = self._parse(reads, joined)
         if columns is None or columns[0].count(columns[0][0]) != len(columns[0]):
             return False
         logged = first.logged
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
         try:
-            values = execute_run(first, columns)
+            values = execute_run(first, columns, canonical(joined))
         except Exception as error:
             self._broke(arrivals, error)
             return True
@@ -145,12 +154,11 @@ class Turn:
             connection.write(mark(out, first.logged) if waits else out)
         return True
 
-    def _parse(self, reads: list[bytes]) -> tuple[Columns | None, list[int] | None]:
+    def _parse(self, reads: list[bytes], data: bytes) -> tuple[Columns | None, list[int] | None]:
         """The commands of these reads, if each holds whole ones and all have as many words.
 
-        Also how many commands each read has, or None where it is one.
+        Also how many commands each read has, or None where it is one.  ``data`` is all of them.
         """
-        data = b"".join(reads)
         size = len(reads[0])
         if [*map(len, reads)].count(size) != len(reads):
             return self._parse_any(reads, data)

@@ -23,6 +23,7 @@ from distcache_replication.backing.mapping import DELETE
 from distcache_replication.backing.position import Position
 
 from distcache_server import logs, snapshot
+from distcache_server.arguments import Columns
 from distcache_server.noting import Noter
 from distcache_server.succession import Pause, Succession
 
@@ -40,9 +41,10 @@ PAUSE_S = 0.002
 """Between two looks at the log, so that many commands are noted together."""
 SLICE = 200
 """Keys that are looked at before others have their turn."""
-LONGEST_REST_S = 0.1
-"""After a batch the writer rests for as long as it took, at most so long, if nobody waits for the
-next: so that clients have their time, and what changes again and again is written once."""
+RESTS, LONGEST_REST_S = 3, 1.0
+"""After a batch the writer rests for so many times as long as it took, at most so long, if nobody
+waits for the next: so that clients have their time, and what changes again and again is written
+once.  It does not rest where the store is more than half as far behind as it may be."""
 BEAT_S = 5.0
 """A server that has nothing to write says so often that it is there."""
 
@@ -91,8 +93,8 @@ class Writer:
         """The batch that waits to be safe, or is being written."""
         self.following = False
         """All changes since the store's position are noted."""
-        self.full = False
-        """The store is so far behind that no more may be written."""
+        self.full = self.pressing = False
+        """The store is so far behind that no more may be written; or half as far."""
         self.problem = ""
         """Why nothing can be written at present."""
         self.told: list[Callable[[], None]] = []
@@ -134,6 +136,7 @@ class Writer:
             self._task.cancel()
         persistence = self.persistence
         persistence.journal.attach()
+        persistence.journal.ran = self._ran
         self._attached = True
         self.noter.follow(self.log.end, max(persistence.journal.selected, 0))
         self.log.holders.append(self.noter)
@@ -166,7 +169,7 @@ class Writer:
         self._task = self._follow_task = None
         if self.noter in self.log.holders:
             self.log.holders.remove(self.noter)
-        self.following = self.full = False
+        self.following = self.full = self.pressing = False
         self.position = self.sealed = None
         self._wanted = 0
         self.noter.follow(0, 0)
@@ -174,6 +177,7 @@ class Writer:
         self.succession.end()
         if self._attached:
             self._attached = False
+            self.persistence.journal.ran = None
             self.persistence.journal.detach()
         self._tell()
 
@@ -242,7 +246,9 @@ class Writer:
         """See whether the store is too far behind."""
         config = self.engine.config
         size, seconds = self.lag()
-        full = (0 < config.backing_max_lag < size) or (0 < config.backing_max_lag_time < seconds)
+        most, longest = config.backing_max_lag, config.backing_max_lag_time
+        full = (0 < most < size) or (0 < longest < seconds)
+        self.pressing = (0 < most < 2 * size) or (0 < longest < 2 * seconds)
         if full != self.full:
             self.full = full
             if full:
@@ -262,6 +268,14 @@ class Writer:
         log, noter = self.log, self.noter
         if noter.offset < log.end:
             noter.feed(log.slice(noter.offset))
+
+    def _ran(self, keyspace: Keyspace, columns: Columns, start: int) -> None:
+        """Many commands of a kind were logged: note them before they have to be read."""
+        log, noter, name = self.log, self.noter, columns[0][0].upper()
+        if noter.knows(name):
+            if noter.offset < start:
+                noter.feed(log.slice(noter.offset, start - noter.offset))
+            noter.ran(name, columns, keyspace.index, log.end)
 
     async def _follow(self) -> None:
         log, noter = self.log, self.noter
@@ -332,7 +346,9 @@ class Writer:
             due_s = now_s
         elif gathering:
             due_s = min(due_s, gathering.first.seen_s + config.backing_batch_delay / 1000)
-        rest_s = min(self._written_s - self._begun_s, LONGEST_REST_S)
+        rest_s = min(RESTS * (self._written_s - self._begun_s), LONGEST_REST_S)
+        if self.pressing:
+            rest_s = 0.0
         return max(due_s, self._written_s + rest_s) - now_s
 
     async def _seal(self) -> Batch:

@@ -39,6 +39,7 @@ _UUID = re.compile(UUID_FORM.encode(), re.IGNORECASE)
 _DECIMAL = re.compile(r"-?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
 LONGEST_NUMBER = 20_000
 """Digits that PostgreSQL's numeric may have, about."""
+ZERO = b"0"[0]
 _BOOLEANS = {b"true": "true", b"1": "true", b"false": "false", b"0": "false"}
 
 
@@ -51,6 +52,8 @@ class Kind:
     family: str
     """What it is written like: integer, decimal, text, bytes, boolean, uuid, time, json, array."""
     fit: Fit
+    ascii: bool = False
+    """Whatever is ASCII without NUL fits."""
 
     def to_json(self, value: bytes) -> str:
         """A value, as written in the cache, within a JSON text."""
@@ -129,8 +132,11 @@ def _no_constant(name: str) -> Any:
 def integer(name: str, bits: int) -> Kind:
     """An integer of so many bits."""
     highest = (1 << (bits - 1)) - 1
+    short = len(str(highest))
 
     def fit(value: bytes) -> str:
+        if len(value) < short and value.isdigit() and value[0] != ZERO:
+            return value.decode()
         if not _INTEGER.fullmatch(value) or not -highest - 1 <= int(value) <= highest:
             raise Unfit(f"{_shown(value)} is not an integer of {bits} bits")
         return value.decode()
@@ -190,7 +196,7 @@ def text(name: str = "text", most: int | None = None) -> Kind:
             raise Unfit(f"{_shown(value)} is longer than {most} characters")
         return found
 
-    return Kind(name, "text", fit)
+    return Kind(name, "text", fit, ascii=most is None)
 
 
 def _fit_bytes(value: bytes) -> bytes:

@@ -71,7 +71,17 @@ class Loaded(NamedTuple):
 class Plan:
     """A mapping with the columns of its table."""
 
-    __slots__ = ("_by_field", "columns", "keys", "mapping", "pattern", "table")
+    __slots__ = (
+        "_by_field",
+        "_fit_key",
+        "any_type",
+        "columns",
+        "form",
+        "keys",
+        "mapping",
+        "pattern",
+        "table",
+    )
 
     def __init__(
         self,
@@ -86,18 +96,19 @@ class Plan:
         self.table = table
         self.keys = keys
         self.columns = columns
-        self._by_field = {column.name.encode(): column for column in columns}
-
-    @property
-    def any_type(self) -> bool:
+        self.form = mapping.form
+        self.any_type = mapping.form == "any"
         """It keeps whole keys, whatever they hold."""
-        return self.mapping.form == "any"
+        self._by_field = {column.name.encode(): column for column in columns}
+        self._fit_key = _kind(keys[0]).fit if len(keys) == 1 else None
 
     def key_of(self, key: bytes, variables: Sequence[bytes]) -> tuple[str | bytes, ...] | None:
         """What the key columns hold in the row of a key; None where no row can have it."""
         if self.any_type:
             return (key,)
         try:
+            if self._fit_key is not None:
+                return (self._fit_key(variables[0]),)
             return tuple(
                 _kind(column).fit(value) for column, value in zip(self.keys, variables, strict=True)
             )
@@ -114,9 +125,9 @@ class Plan:
                 return None
             kind, value = unpack(data)
             return Loaded(kind, value, None if deadline is None else int(deadline))
-        if self.mapping.form == "column":
+        if self.form == "column":
             return None if row[0] is None else Loaded(rdb.STRING, row[0])
-        if self.mapping.form == "json":
+        if self.form == "json":
             parts = [
                 f"{dumped(column.name)}:"
                 + ("null" if value is None else _kind(column).to_json(value))
@@ -134,7 +145,7 @@ class Plan:
 
     def fit(self, kind: int, value: Any, deadline_ms: int | None = None) -> list[Field]:
         """What the columns get for a plain value; Unfit says why they cannot."""
-        form = self.mapping.form
+        form = self.form
         if form == "any":
             return [pack(kind, value), None if deadline_ms is None else str(deadline_ms)]
         if form == "hash":
@@ -157,6 +168,18 @@ class Plan:
                 raise Unfit(f"there is no column for {name[:40]!r}")
         return [self._fit(column, _member(column, found)) for column in self.columns]
 
+    def fit_strings(self, values: Sequence[bytes]) -> None:
+        """Raise Unfit unless each of these strings fits."""
+        form = self.form
+        if form == "column":
+            column = self.columns[0]
+            if not (_kind(column).ascii and _is_ascii(values)):
+                for value in values:
+                    self._fit(column, value)
+        elif form != "any":
+            for value in values:
+                self.fit(rdb.STRING, value)
+
     def fit_field(self, field: bytes, value: bytes) -> Field:
         """What a column gets for one field of a hash; Unfit."""
         column = self._by_field.get(field)
@@ -167,6 +190,8 @@ class Plan:
 
     def omitted(self, row: Sequence[Field]) -> tuple[int, ...]:
         """Which columns of a row that was fit get their defaults, as they must not be NULL."""
+        if None not in row:
+            return ()
         return tuple(
             at
             for at, (column, value) in enumerate(zip(self.columns, row, strict=True))
@@ -190,6 +215,12 @@ def _member(column: Column, found: dict[str, Any]) -> bytes | None:
         return None if value is None else _kind(column).from_json(value)
     except Unfit as error:
         raise Unfit(f"column {column.name}: {error.reason}") from None
+
+
+def _is_ascii(values: Sequence[bytes]) -> bool:
+    """Whether all that these consist of is ASCII without NUL."""
+    joined = b"".join(values)
+    return joined.isascii() and b"\0" not in joined
 
 
 def _encoded(name: str) -> bytes:

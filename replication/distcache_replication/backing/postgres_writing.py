@@ -25,7 +25,7 @@ from distcache_replication.backing.transaction import (
     steps,
 )
 
-SIZE = 1000
+SIZE = 2000
 """Rows of one statement, at most."""
 SCHEMA = "distcache"
 ARCHIVED = "archived_at"

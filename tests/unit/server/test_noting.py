@@ -104,6 +104,21 @@ def test_a_command_in_pieces() -> None:
     assert it.offset == len(data)
 
 
+def test_commands_that_ran_together_are_not_read() -> None:
+    it = noter()
+    names = [b"set", b"set", b"set"]
+    assert it.knows(b"SET")
+    assert it.knows(b"INCR")
+    assert not it.knows(b"MSET")
+    assert not it.knows(b"PING")
+    it.ran(b"SET", [names, [b"any:1", b"other", b"any:1"], [b"x", b"y", b"z"]], 0, 90)
+    assert list(it.gathering.noted) == [b"any:1"]
+    assert (it.offset, it.selected, it.gathering.first.offset) == (90, 0, 0)
+    it.ran(b"SET", [names[:1], [b"any:2"], [b"x"]], 1, 120)
+    assert list(it.gathering.noted) == [b"any:1"]
+    assert (it.offset, it.selected) == (120, 1)
+
+
 def test_what_a_key_held_at_last() -> None:
     """Its row stays that, or goes to the archive as that."""
     it = noter()
