@@ -7,7 +7,7 @@ words for a stream.  What is too large to be carried is OMITTED.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,3 +81,36 @@ class Event:
     """When it happened, where that is known."""
     transaction: Transaction | None = None
     mark: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """Strings that were set one after the other, by SET without options: an event each."""
+
+    history: str
+    epoch: int
+    database: int
+    offsets: Sequence[int]
+    """Where each command begins."""
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    times_ms: Sequence[int | None]
+
+    def event(self, index: int) -> Event:
+        """One of the events."""
+        key, value = self.keys[index], self.values[index]
+        return Event(
+            Position(self.offsets[index], 1),
+            SET,
+            self.history,
+            self.epoch,
+            self.database,
+            key,
+            State(STRING, value, length=len(value)),
+            command=[b"SET", key, value],
+            time_ms=self.times_ms[index],
+        )
+
+    def events(self) -> Iterator[Event]:
+        """All of them."""
+        return map(self.event, range(len(self.keys)))

@@ -22,10 +22,12 @@ import msgpack
 from distcache_replication.changefeed.event import (
     HASH,
     REMOVALS,
+    SET,
     STREAM,
     ZSET,
     Event,
     Omitted,
+    Run,
     State,
 )
 
@@ -47,12 +49,16 @@ class Style(NamedTuple):
 PLAIN = Style()
 
 
+Headers = dict[str, str | bytes | None]
+"""As confluent-kafka takes them fastest; all are bytes."""
+
+
 class Record(NamedTuple):
     """A message for a topic; without a value it is a tombstone."""
 
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Headers
 
 
 def text(data: bytes) -> Any:
@@ -69,7 +75,6 @@ def _same(data: bytes) -> Any:
 
 Word = Callable[[bytes], Any]
 """How a format has bytes."""
-Header = tuple[str, bytes]
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -187,49 +192,75 @@ def _usual(event: Event, published_ms: int) -> bytes | None:
         return None
     # What has a command is no part of a snapshot, so that this is the offset applied, too.
     offset, number = event.position
+    return _line(
+        f"{offset}-{number}",
+        event.operation,
+        event.database,
+        name,
+        kind,
+        value,
+        f'{{"history":"{event.history}","epoch":{event.epoch},"offset":{offset}}}',
+        event.time_ms,
+        published_ms,
+        more,
+        ",".join(words),
+    )
+
+
+def _line(
+    id_: str,
+    operation: str,
+    database: int,
+    name: str,
+    kind: str,
+    value: str,
+    source: str,
+    time_ms: int | None,
+    published_ms: int,
+    more: str,
+    words: str,
+) -> bytes:
     return (
-        f'{{"id":"{offset}-{number}","op":"{event.operation}","db":{event.database},"key":{name},'
-        f'"type":{kind},"value":{value},"source":{{"history":"{event.history}",'
-        f'"epoch":{event.epoch},"offset":{offset}}},'
-        f'"time_ms":{"null" if event.time_ms is None else event.time_ms},'
-        f'"published_ms":{published_ms}{more},"command":[{",".join(words)}]}}'
+        f'{{"id":"{id_}","op":"{operation}","db":{database},"key":{name},'
+        f'"type":{kind},"value":{value},"source":{source},'
+        f'"time_ms":{"null" if time_ms is None else time_ms},'
+        f'"published_ms":{published_ms}{more},"command":[{words}]}}'
     ).encode()
 
 
-def headers(event: Event, style: Style = PLAIN) -> list[Header]:
+def headers(event: Event, style: Style = PLAIN) -> Headers:
     """What CloudEvents 1.0 has in the headers of a message, in binary mode."""
     offset, number = event.position
-    found = [
-        ("ce_id", b"%b:%d-%d" % (event.history.encode(), offset, number)),
-        *_same_headers(event.operation, event.history, event.database, style.format),
-    ]
+    found: Headers = {
+        "ce_id": b"%b:%d-%d" % (event.history.encode(), offset, number),
+        **_same_headers(event.operation, event.history, event.database, style.format),
+    }
     if event.time_ms is not None:
-        found.append(_time_header(event.time_ms))
+        found["ce_time"] = _time(event.time_ms)
     if (key := event.key) is not None:
-        # Attributes of CloudEvents are text: what is none is written as an URI would have it.
-        found.append(("ce_subject", key if key.isascii() else _subject(key)))
+        found["ce_subject"] = key if key.isascii() else _subject(key)
     return found
 
 
 @lru_cache(256)
-def _same_headers(operation: str, history: str, database: int, format_: str) -> tuple[Header, ...]:
+def _same_headers(operation: str, history: str, database: int, format_: str) -> Headers:
     """Those that many events have in common."""
-    return (
-        ("ce_specversion", b"1.0"),
-        ("ce_type", f"distcache.{operation}".encode()),
-        ("ce_source", f"/distcache/{history}/{database}".encode()),
-        ("content-type", CONTENT_TYPES[format_].encode()),
-    )
+    return {
+        "ce_specversion": b"1.0",
+        "ce_type": f"distcache.{operation}".encode(),
+        "ce_source": f"/distcache/{history}/{database}".encode(),
+        "content-type": CONTENT_TYPES[format_].encode(),
+    }
 
 
 @lru_cache(16)
-def _time_header(time_ms: int) -> Header:
+def _time(time_ms: int) -> bytes:
     seconds, ms = divmod(time_ms, 1000)
-    made = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
-    return "ce_time", made.encode()
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z".encode()
 
 
 def _subject(key: bytes) -> bytes:
+    """Attributes of CloudEvents are text: what is none is written as an URI would have it."""
     try:
         key.decode()
     except UnicodeDecodeError:
@@ -243,5 +274,33 @@ def records(event: Event, published_ms: int, style: Style = PLAIN) -> list[Recor
     """The messages that an event makes."""
     made = [Record(event.key, encode(event, published_ms, style), headers(event, style))]
     if style.tombstones and event.operation in REMOVALS:
-        made.append(Record(event.key, None, []))
+        made.append(Record(event.key, None, {}))
+    return made
+
+
+def run_records(run: Run, published_ms: int, style: Style = PLAIN) -> list[Record]:
+    """The messages of a run, in half the time."""
+    if style.format != JSON:
+        return [it for event in run.events() for it in records(event, published_ms, style)]
+    made: list[Record] = []
+    database, prefix = run.database, f"{run.history}:".encode()
+    source = f'{{"history":"{run.history}","epoch":{run.epoch},"offset":'
+    same = _same_headers(SET, run.history, database, JSON)
+    each = zip(run.offsets, run.keys, run.values, run.times_ms, strict=True)
+    for index, (offset, key, value, time_ms) in enumerate(each):
+        try:
+            name, text_ = quoted(key.decode()), quoted(value.decode())
+        except UnicodeDecodeError:
+            made += records(run.event(index), published_ms, style)
+            continue
+        id_, words = f"{offset}-1", f'"SET",{name},{text_}'
+        line = _line(
+            *(id_, SET, database, name, '"string"', text_),
+            *(f"{source}{offset}}}", time_ms, published_ms, "", words),
+        )
+        about: Headers = {"ce_id": prefix + id_.encode(), **same}
+        if time_ms is not None:
+            about["ce_time"] = _time(time_ms)
+        about["ce_subject"] = key
+        made.append(Record(key, line, about))
     return made

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distcache_replication.changefeed.formats import Record
 
@@ -426,7 +426,7 @@ class Sink:
         while index < len(batch):
             try:
                 for topic, (key, value, headers), partition in islice(batch, index, None):
-                    produce(topic, value, key, partition, None, None, 0, cast("Any", headers))
+                    produce(topic, value, key, partition, None, None, 0, headers)
                     index += 1
             except BufferError:
                 # So many are on the way that there is no place for more.
@@ -440,7 +440,7 @@ class Sink:
                 raise
 
     def _produce_mark(self, producer: Producer, mark: Mark) -> None:
-        record = Record(self.target.stream.encode(), mark.encode(), [])
+        record = Record(self.target.stream.encode(), mark.encode(), {})
         try:
             self._produce_all(producer, [Outgoing(self.target.marks, record, 0)])
         except Refused as error:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import hiredis
 from distcache_replication.changefeed import event
-from distcache_replication.changefeed.event import Event, State, Transaction
+from distcache_replication.changefeed.event import Event, Run, State, Transaction
 from distcache_replication.changefeed.position import SNAPSHOT, Position, before_snapshot
 from distcache_replication.segment import Reader, commands
 
@@ -31,6 +32,8 @@ SLICE_S = 0.005
 """Whoever else works in this process has its turn that often."""
 STEPS = 16
 """Commands or events between two looks at the clock."""
+FEW, MOST = 4, 256
+"""So many commands are a run."""
 NOTHING, FILE, WALK = "nothing", "file", "walk"
 """What there is at the offset that the server begins with: no keys, a file, or what it sends."""
 
@@ -81,8 +84,8 @@ class Changes:
         """The history and the epoch of what comes next."""
         return self._history, self._epoch
 
-    async def events(self) -> AsyncIterator[Event | None]:
-        """The events; None where ``position`` has moved without one."""
+    async def events(self) -> AsyncIterator[Event | Run | None]:
+        """The events, some in runs; None where ``position`` has moved without one."""
         await self._begin()
         yield None
         if self.position >= self.after.applied:
@@ -93,20 +96,27 @@ class Changes:
             history, epoch, self._times, data = await self.source.call("log", self.number)
             self._history, self._epoch = history, epoch
             self._parser.feed(data)
-            for words in iter(self._parser.gets, False):
-                if self._simple and (single := self._set(words)) is not None:
-                    yield single
+            for group in _grouped(list(iter(self._parser.gets, False))):
+                if len(group) >= FEW and self._simple and (run := self._run(group)) is not None:
+                    yield run
                     self.position = self._read
-                else:
-                    for made in self._take(words):
-                        yield made
-                        if self._is_tired():
-                            await self._rest()
-                    if not self._watching and self.position >= self.after.applied:
-                        async for each in self._watch():
-                            yield each
-                if self._is_tired():
-                    await self._rest()
+                    if self._is_tired(STEPS):
+                        await self._rest()
+                    continue
+                for words in group:
+                    if self._simple and (single := self._set(words)) is not None:
+                        yield single
+                        self.position = self._read
+                    else:
+                        for made in self._take(words):
+                            yield made
+                            if self._is_tired():
+                                await self._rest()
+                        if not self._watching and self.position >= self.after.applied:
+                            async for each in self._watch():
+                                yield each
+                    if self._is_tired():
+                        await self._rest()
             yield None
 
     # The beginning
@@ -172,6 +182,19 @@ class Changes:
             and self._queue is None
             and self._read > self.after.offset
         )
+
+    def _run(self, group: Sequence[Args]) -> Run | None:
+        """Many keys that are set to strings; None where these have to be looked at one by one."""
+        _, keys, values = zip(*group, strict=True)
+        longest = len(b"SET") + max(map(len, keys)) + max(map(len, values))
+        if longest > self.settings.most or not self._shadow.set_many(keys, values):
+            return None
+        offsets = list(accumulate(map(command_length, group), initial=self._read))
+        self._read = offsets.pop()
+        times = [self._time_of(offsets[0])] * len(offsets)
+        if self._timed[1] <= offsets[-1]:
+            times = list(map(self._time_of, offsets))
+        return Run(self._history, self._epoch, self._shadow.selected, offsets, keys, values, times)
 
     def _set(self, words: Args) -> Event | None:
         """A key that is set to a string, the most frequent of all, in one step."""
@@ -296,12 +319,29 @@ class Changes:
         yield from changes
         yield event.END
 
-    def _is_tired(self) -> bool:
+    def _is_tired(self, steps: int = 1) -> bool:
         """Others have waited for long enough; the clock is not looked at each time."""
-        self._steps += 1
-        return not self._steps % STEPS and time.monotonic() > self._slice_end
+        self._steps += steps
+        if self._steps < STEPS:
+            return False
+        self._steps = 0
+        return time.monotonic() > self._slice_end
 
     async def _rest(self) -> None:
         """Let others work."""
         await asyncio.sleep(0)
         self._slice_end = time.monotonic() + SLICE_S
+
+
+def _grouped(batch: Sequence[Args]) -> Iterator[Sequence[Args]]:
+    """Commands that may be a run together, others one by one."""
+    plain = [len(words) == 3 and words[0] == b"SET" for words in batch]
+    at = 0
+    while at < len(batch):
+        stop = at + 1
+        if plain[at]:
+            stop = min(at + MOST, len(batch))
+            if False in plain[at:stop]:
+                stop = plain.index(False, at)
+        yield batch[at:stop]
+        at = stop

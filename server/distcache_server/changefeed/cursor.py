@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left, bisect_right
 from contextlib import suppress
 
-from distcache_replication.changefeed.event import HEARTBEAT, Event
+from distcache_replication.changefeed.event import HEARTBEAT, Event, Run
 from distcache_replication.changefeed.formats import encode
 from distcache_replication.changefeed.position import Position
 
@@ -121,8 +121,9 @@ class Cursor:
                 if changes.position >= changes.caught_up and not changes.in_snapshot:
                     self._eager = True
                 if event is not None:
-                    await self._make_room()
-                    self._add(event)
+                    for each in event.events() if isinstance(event, Run) else (event,):
+                        await self._make_room()
+                        self._add(each)
                 if event is None or self._waiting:
                     self._tell()
         except (Gone, Failed, OSError) as error:

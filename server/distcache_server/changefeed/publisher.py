@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count as counting
+from itertools import repeat
 from typing import Any, TypeVar
 
 from distcache_replication.changefeed.claim import Claim, Deposed, Lineage, claim, mark
-from distcache_replication.changefeed.event import HEARTBEAT, Event
-from distcache_replication.changefeed.formats import Record, records
+from distcache_replication.changefeed.event import HEARTBEAT, Event, Run
+from distcache_replication.changefeed.formats import Record, records, run_records
 from distcache_replication.changefeed.kafka import (
     Fenced,
     Mark,
@@ -98,6 +99,14 @@ class Batch:
             self.size += len(each.record[1] or b"") + OVERHEAD
         self.count += 1
         self.position = event.position
+
+    def add_run(self, run: Run, outgoing: Sequence[Outgoing]) -> None:
+        """Each of the records is that of one event."""
+        self.records += outgoing
+        self.positions += map(Position, run.offsets, repeat(1))
+        self.size += sum(len(it.record[1] or b"") for it in outgoing) + OVERHEAD * len(outgoing)
+        self.count += len(outgoing)
+        self.position = self.positions[-1]
 
     @property
     def is_full(self) -> bool:
@@ -230,7 +239,16 @@ class Publisher:
                     self._batch.position = Position(changes.position)
                     self._filled.set()
                 continue
-            self._batch.add(event, self._outgoing(event))
+            if not isinstance(event, Run):
+                self._batch.add(event, self._outgoing(event))
+            elif self._refused:
+                for each in event.events():
+                    self._batch.add(each, self._outgoing(each))
+            else:
+                event.epoch = self._epoch
+                made = run_records(event, time.time_ns() // 1_000_000, self._style)
+                topics = map(self._topic_of, event.keys)
+                self._batch.add_run(event, list(map(Outgoing, topics, made)))
             while self._batch.is_full:
                 self._taken.clear()
                 self._filled.set()
@@ -310,5 +328,7 @@ def _dead_letter(event: Event, record: Record, reason: str) -> Record:
         "reason": reason,
     }
     key = record.key if record.key is None or len(record.key) <= LONGEST_KEY else None
-    headers = [it for it in record.headers if it[0] != "ce_subject" or key is not None]
+    headers = {
+        it: data for it, data in record.headers.items() if it != "ce_subject" or key is not None
+    }
     return Record(key, json.dumps(about).encode(), headers)

@@ -146,6 +146,21 @@ class Shadow:
             keyspace.graveyard.clear()
         return True
 
+    def set_many(self, keys: Sequence[bytes], values: Sequence[bytes]) -> bool:
+        """The same for ``SET key value`` many times; False, with nothing done, as above."""
+        if CHANGEFEED in keys:
+            return False
+        keyspace = self.replay.client.keyspace
+        capture, notify = keyspace.capture, keyspace.notify
+        keyspace.capture = keyspace.notify = None
+        keyspace.arrange()
+        keyspace.put_many(keys, values, b"set", events.STRING)
+        keyspace.capture, keyspace.notify = capture, notify
+        keyspace.arrange()
+        if keyspace.graveyard:
+            keyspace.graveyard.clear()
+        return True
+
     @property
     def selected(self) -> int:
         """The database that commands are for."""

@@ -23,7 +23,7 @@ from tests.support.mock_kafka import MockCluster, missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"missing: {missing()}")
 MARK = Mark(1, [["a" * 40, None]], 10, 0)
-BATCH = [Outgoing("changes", Record(b"k", b"v%d" % number, [])) for number in range(3)]
+BATCH = [Outgoing("changes", Record(b"k", b"v%d" % number, {})) for number in range(3)]
 
 
 @pytest.fixture

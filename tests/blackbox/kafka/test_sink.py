@@ -42,7 +42,7 @@ def mark(offset: int, epoch: int = 1) -> Mark:
 
 
 def records(*values: str, key: str = "k") -> list[Record]:
-    return [Record(key.encode(), value.encode(), [("ce_id", value.encode())]) for value in values]
+    return [Record(key.encode(), value.encode(), {"ce_id": value.encode()}) for value in values]
 
 
 def batch(target: Target, *values: str) -> list[Outgoing]:
@@ -60,7 +60,7 @@ def test_records_and_how_far_they_go(broker: Broker, target: Target, transaction
     assert sink.peek() is None
     assert sink.open() is None
     sink.publish(batch(target, "one", "two"), mark(10))
-    sink.publish([Outgoing(target.topics[1], Record(b"k", None, []))], mark(20))
+    sink.publish([Outgoing(target.topics[1], Record(b"k", None, {}))], mark(20))
     sink.close()
     assert values(broker, target) == [b"one", b"two"]
     assert values(broker, target, 1) == [None]
@@ -199,7 +199,7 @@ def test_topics_are_created_as_wanted_or_not_at_all(broker: Broker, target: Targ
 def test_a_topic_of_marks_that_is_none(target: Target) -> None:
     other = Sink(replace(target, topics=[target.marks], marks=target.topics[1], partitions=1))
     other.open()
-    other.publish([Outgoing(target.marks, Record(target.stream.encode(), b"{}", []))], mark(1))
+    other.publish([Outgoing(target.marks, Record(target.stream.encode(), b"{}", {}))], mark(1))
     other.close()
     with pytest.raises(Misconfigured, match="changefeed-positions-topic"):
         Sink(target).peek()

@@ -60,7 +60,7 @@ def publish_all(target: Target, cutter: Cutter, kind: int, answered: bool) -> in
                         break  # these come with the next time that it is opened
                     cutter.cut(kind, answered=answered)
                 found = [
-                    Outgoing(target.topics[0], Record(b"k", b"%d.%d" % (number, each), []))
+                    Outgoing(target.topics[0], Record(b"k", b"%d.%d" % (number, each), {}))
                     for each in range(3)
                 ]
                 sink.publish(found, mark(number + 1))

@@ -13,6 +13,7 @@ from distcache_replication.changefeed.event import (
     OMITTED,
     OPERATIONS,
     Event,
+    Run,
     State,
     Transaction,
 )
@@ -26,6 +27,7 @@ from distcache_replication.changefeed.formats import (
     encode,
     headers,
     records,
+    run_records,
 )
 from distcache_replication.changefeed.position import SNAPSHOT, Position, before_snapshot
 
@@ -169,6 +171,17 @@ def test_a_tombstone_follows_where_the_key_is_gone(operation: str) -> None:
     gone = operation in ("delete", "expire", "evict", "flush")
     assert [(it.key, it.value is None) for it in found] == [(b"k", False), (b"k", True)][: 1 + gone]
     assert len(list(records(event(operation), 7))) == 1
+
+
+@pytest.mark.parametrize("style", [Style(), Style(MSGPACK)])
+def test_a_run_makes_the_messages_of_its_events(style: Style) -> None:
+    keys = [b"k", b'"\n', b"\xc3\xa9", b"\xff", b"k", b""]
+    values = [b"v", b"", b"\xff", b"text", b'"\x01\xc3\xa9', b"v"]
+    times = [None, 5, 5, 6, 1_700_000_000_123, 7]
+    run = Run(HISTORY, 3, 2, [7, 40, 90, 120, 200, 1 << 40], keys, values, times)
+    made = run_records(run, 8, style)
+    assert made == [it for each in run.events() for it in records(each, 8, style)]
+    assert [it.key for it in made] == keys
 
 
 def test_positions_are_in_the_order_of_what_they_stand_for() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
-from distcache_replication.changefeed.event import Event
+from distcache_replication.changefeed.event import Event, Run
 from distcache_replication.changefeed.position import BEGINNING, Position, before_snapshot
 from distcache_replication.segment import encode
 from distcache_server.changefeed.changes import NOTHING, Changes
@@ -46,12 +46,18 @@ class Source:
         return [HISTORY, 0, [(len(self.log), 1234)], self.log[at : self.given]]
 
 
+def each_of(event: Event | Run | None) -> Iterable[Event]:
+    if isinstance(event, Run):
+        return event.events()
+    return () if event is None else (event,)
+
+
 async def told(after: Position, piece: int = 1000, start: int = 0) -> list[Event]:
     found: list[Event] = []
     changes = Changes(Source(piece, start), SETTINGS, 1, after, False)
     try:
         async for event in changes.events():
-            found += [event] if event is not None else []
+            found += each_of(event)
     except Gone:
         return found
     raise AssertionError("the log never ends")
@@ -113,30 +119,38 @@ MORE = (
     *("RPUSH l " + "x " * 300, "SET l 1", "HSET h f v", "HPEXPIREAT h 9999999999999 FIELDS 1 f"),
     *("SET h 1", "MULTI", "SET a 5", "SET a 6 PXAT 9999999999999", "EXEC", "SET a 7 PXAT nan"),
     *("SET distcache:changefeed 1", "INCR a", "SELECT 2", "SET a 8", "SADD a m", "SET a 9 KEEPTTL"),
+    *("RPUSH l x", "SET r 1", "SET s 2", "SET r 3", "SET l 4", "SET t 5", "SELECT 1", "SET b 6"),
+    *("SET r 7", "SET s 8", "SET h 9", "SET t " + "x" * 50, "SET r 10", "SET s 11"),
+    *("SELECT 3", "SET r 1", "SET s 2", "SET r 3", "SET t 4", "SET distcache:changefeed 5"),
 )
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 9])
-async def test_a_plain_set_in_one_step_is_the_same_as_any_command(
-    monkeypatch: pytest.MonkeyPatch, after: int
+@pytest.mark.parametrize("piece", [50, 10_000])
+@pytest.mark.parametrize("after", [0, 1, 5, 9, 21])
+async def test_plain_sets_in_one_step_are_the_same_as_any_command(
+    monkeypatch: pytest.MonkeyPatch, after: int, piece: int
 ) -> None:
     log = b"".join(encode([word.encode() for word in line.split()]) for line in MORE)
+    runs = 0
 
-    async def both() -> tuple[list[Event], Changes]:
+    async def all_behind(start: Position) -> tuple[list[Event], Changes]:
+        nonlocal runs
         found: list[Event] = []
-        changes = Changes(Source(50, log=log), PLAIN, 1, start, False)
+        changes = Changes(Source(piece, log=log), PLAIN, 1, start, False)
         with contextlib.suppress(Gone):
             async for event in changes.events():
-                found += [event] if event is not None else []
+                found += each_of(event)
+                runs += isinstance(event, Run)
         return found, changes
 
-    start = BEGINNING
-    whole, _ = await both()
+    whole, _ = await all_behind(BEGINNING)
     start = whole[after - 1].position if after else BEGINNING
-    found, changes = await both()
+    found, changes = await all_behind(start)
     assert found == whole[after:]
+    assert bool(runs) == (piece > 50)
     monkeypatch.setattr(Shadow, "set", lambda *_: False)
-    slow, others = await both()
+    monkeypatch.setattr(Shadow, "set_many", lambda *_: False)
+    slow, others = await all_behind(start)
     assert found == slow
     for one, other in zip(changes._shadow.databases, others._shadow.databases, strict=True):
         assert dict(one.values.items()) == dict(other.values.items())
