@@ -23,6 +23,7 @@ from distcache_server.changefeed.peer import Failed, Gone, Peer
 from distcache_server.changefeed.pool import Id, Pool
 from distcache_server.changefeed.settings import Settings
 
+NICE = 5
 GROWTH = 500_000
 """Objects more than there were, before the collector looks at them: batches come and go."""
 COLLECT_S = 5.0
@@ -135,6 +136,8 @@ async def _collect() -> None:
 
 def main() -> None:
     gc.set_threshold(GROWTH)
+    # Where there is not enough of the processor for all, clients of the server go first.
+    os.nice(NICE)
     for number in (signal.SIGINT, signal.SIGTERM):
         # The terminal sends these to the server, too, which ends us when it is done.
         signal.signal(number, signal.SIG_IGN)
