@@ -9,6 +9,9 @@ lacks, looked at again and again. The second has a replica that was away while t
 that comes new to a full primary: the time from when the primary has accepted it until it is at the
 end of the log, and the slowest reply to a GET at either end meanwhile. LOADING is no reply: the GET
 is sent again until there is one.
+
+The third has what disk and replica cost: SET by redis-benchmark over 50 connections, without
+pipelines, to a server with appendonly, everysec and one replica, and to one with none of them.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -26,6 +29,7 @@ from multiprocessing.synchronize import Event
 from benchmarks import peers, report
 from benchmarks.peers import OURS, REDIS, Peer, Unavailable, Wire, blocks, template
 from benchmarks.report import Benchmark, Record, Spread, Table
+from benchmarks.throughput import TESTS, send
 
 KEYS = 1_000_000
 LOG_BYTES = 256 << 20
@@ -36,6 +40,10 @@ RATES = (0, 1_000, 10_000)
 BLOCK = 10
 LOOK_S = 0.005
 LONGEST_S = 300.0
+SETS = 200_000
+COST_ROUNDS = 5
+MOST_COST = 0.35
+"""The share of throughput that disk and replica may take."""
 
 KEY = b"key:%012d"
 VALUE = b"v" * 100
@@ -88,13 +96,14 @@ def measure(options: argparse.Namespace) -> Iterator[Table]:
     contenders = peers.contenders(options)
     yield _lag_table(contenders, SECONDS / share, 2 if options.quick else ROUNDS)
     yield _catch_up_table(contenders, KEYS // share, LOG_BYTES // share)
+    yield _cost_table(contenders, SETS // share, 2 if options.quick else COST_ROUNDS)
 
 
 @contextmanager
-def _pair(name: str, words: tuple[str, ...]) -> Iterator[Pair]:
+def _pair(name: str, words: tuple[str, ...], *directives: str) -> Iterator[Pair]:
     with (
-        peers.start(name, words, *DIRECTIVES) as primary,
-        peers.start(name, words, *DIRECTIVES) as replica,
+        peers.start(name, words, *DIRECTIVES, *directives) as primary,
+        peers.start(name, words, *DIRECTIVES, *directives) as replica,
     ):
         yield Pair(primary, replica)
 
@@ -327,6 +336,50 @@ def _get(wire: Wire) -> None:
             if "LOADING" not in str(error):
                 raise
             time.sleep(0.001)
+
+
+# --- cost -----------------------------------------------------------------------------------------
+
+
+def _cost_table(contenders: dict[str, tuple[str, ...]], requests: int, rounds: int) -> Table:
+    with ExitStack() as stack:
+        servers: list[tuple[str, str, Peer]] = []
+        for name, words in contenders.items():
+            servers.append((name, "without", stack.enter_context(peers.start(name, words))))
+            pair = stack.enter_context(_pair(name, words, "--appendonly", "yes"))
+            pair.follow()
+            pair.wait()
+            servers.append((name, "with", pair.primary))
+        rates: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        for number in range(rounds):
+            report.progress(f"cost: round {number + 1} of {rounds}")
+            for name, how, peer in reversed(servers) if number % 2 else servers:
+                rates[name, how].append(send(peer, TESTS["set"], 1, requests).rate)
+    records: list[Record] = []
+    for name in contenders:
+        with_, without = rates[name, "with"], rates[name, "without"]
+        ratio = report.ratios(with_, without)
+        records.append(
+            {
+                "name": name,
+                "without": Spread.of(without).middle,
+                "with": Spread.of(with_).middle,
+                "ratio": ratio.middle,
+                "low": ratio.low,
+                "high": ratio.high,
+                "mark": "ok" if ratio.middle >= 1 - MOST_COST else "too much",
+            }
+        )
+    columns = {
+        "": "{name}",
+        "without, SET/s": "{without:,.0f}",
+        "with, SET/s": "{with:,.0f}",
+        "with / without": "{ratio:.2f} ({low:.2f}-{high:.2f})",
+        f"at least {1 - MOST_COST:.2f}": "{mark}",
+    }
+    return Table(
+        "SET with appendonly, everysec and a replica, and with none of them", columns, records
+    )
 
 
 BENCHMARK = Benchmark(configure, measure)
