@@ -7,12 +7,11 @@ the row of a key that expired stays, the last value stands in the log, ahead of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import hiredis
 from distcache_replication import rdb
-from distcache_replication.backing.changes import Change, First, Gathering, change
+from distcache_replication.backing.changes import Change, First, Gathering, Noted, change
 from distcache_replication.backing.mapping import ARCHIVE, DELETE
 from distcache_replication.backing.pattern import Matcher
 
@@ -181,10 +180,13 @@ class Noter:
     def look(self, most: int | None = None) -> None:
         """Look at the keys that have changed, which now hold what the log says up to here."""
         gathering = self.gathering
-        some = islice(gathering.noted.items(), most)
-        gathering.take([self._look(key, *found) for key, found in some])
+        noted = gathering.noted
+        count = len(noted) if most is None else min(most, len(noted))
+        # From the end: a dict that loses its first items is slow to find those that are left.
+        gathering.take([self._look(*noted.popitem()) for _ in range(count)])
 
-    def _look(self, key: bytes, plan: Plan, variables: tuple[bytes, ...]) -> Change:
+    def _look(self, key: bytes, found: Noted) -> Change:
+        plan, variables = found
         table = self.home.values
         value = table.parts[hash(key) & table.mask].get(key)
         if value is None:

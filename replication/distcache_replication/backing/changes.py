@@ -134,9 +134,8 @@ class Gathering:
         )
 
     def take(self, changes: Iterable[Change]) -> None:
-        """Keys that were noted have been looked at."""
+        """Keys that were noted, and are no more, have been looked at."""
         for each in changes:
-            self.noted.pop(each.key, None)
             self.changes[each.key] = each
 
     def keep(self, held: Change) -> None:

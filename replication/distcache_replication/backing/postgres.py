@@ -132,6 +132,16 @@ def _selected(column: Column) -> str:
     return f"to_jsonb({name})::text" if family(column) == "array" else f"{name}::text"
 
 
+class _Plain(asyncpg.Connection):
+    """A connection of which no statement leaves anything behind, so that nothing has to be reset.
+
+    That would be a second trip to the server for each query.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Postgres:
     """A database of PostgreSQL."""
 
@@ -156,6 +166,7 @@ class Postgres:
                 timeout=self._timeout_s,
                 command_timeout=self._timeout_s,
                 server_settings=SETTINGS,
+                connection_class=_Plain,
             )
         except Exception as error:
             raise _understood(error) from None
