@@ -177,13 +177,12 @@ class Noter:
 
     # The keys
 
-    def look(self, most: int | None = None) -> None:
-        """Look at the keys that have changed, which now hold what the log says up to here."""
+    def look(self, keys: Iterable[bytes] | None = None) -> None:
+        """Look at keys that have changed, or all, which now hold what the log says up to here."""
         gathering = self.gathering
         noted = gathering.noted
-        count = len(noted) if most is None else min(most, len(noted))
-        # From the end: a dict that loses its first items is slow to find those that are left.
-        gathering.take([self._look(*noted.popitem()) for _ in range(count)])
+        some = list(noted) if keys is None else keys
+        gathering.take([self._look(key, noted.pop(key)) for key in some if key in noted])
 
     def _look(self, key: bytes, found: Noted) -> Change:
         plan, variables = found

@@ -363,8 +363,9 @@ class Writer:
         self._begun_s = monotonic()
         self.note()
         # Little by little, so that nobody is held up; what changes meanwhile is looked at again.
-        for _ in range(len(noter.gathering.noted) // SLICE):
-            noter.look(SLICE)
+        keys = list(noter.gathering.noted)
+        for stop in range(SLICE, len(keys) + 1, SLICE):
+            noter.look(keys[stop - SLICE : stop])
             await asyncio.sleep(0)
             self.note()
         noter.look()

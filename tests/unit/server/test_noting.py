@@ -160,9 +160,9 @@ def test_present_values_are_looked_at() -> None:
 def test_keys_can_be_looked_at_little_by_little() -> None:
     it = noter()
     feed(it, "HSET keep:1 value x", "HSET keep:2 value x", "HSET keep:3 value x")
-    it.look(2)
-    assert list(it.gathering.noted) == [b"keep:1"]
-    feed(it, "HSET keep:3 value y")
+    it.look([b"keep:1", b"keep:2", b"keep:4"])
+    assert list(it.gathering.noted) == [b"keep:3"]
+    feed(it, "HSET keep:1 value y")
     it.look()
     assert not it.gathering.noted
     assert sorted(it.gathering.changes) == [b"keep:1", b"keep:2", b"keep:3"]
