@@ -17,21 +17,10 @@ from distcache_server.blocking import Hold, Wait
 from distcache_server.config import ConfigError
 from distcache_server.errors import (
     CommandError,
-    Misconfigured,
-    NotAllowedInMulti,
-    NotAuthenticated,
-    NotInThisContext,
-    NotWhileMonitoring,
-    OutOfMemory,
-    PrimaryDown,
-    ReadOnly,
     ReservedKey,
-    StillLoading,
-    TooFewReplicas,
     Unblocked,
 )
 from distcache_server.lookup import REFUSALS, Entry, Table, find, misfit, other_spelling, refused
-from distcache_server.monitoring import show
 from distcache_server.registry import (
     MAY_WRITE,
     Command,
@@ -39,10 +28,30 @@ from distcache_server.registry import (
     Handler,
     every_command,
 )
-from distcache_server.reply import QUEUED, Push, Replies, Wire
+from distcache_server.reply import Wire
 from distcache_server.reserved import CHANGEFEED, READS_CHANGEFEED
 from distcache_server.stats import BUCKETS, GRAIN, Stats, bucket
 from distcache_server.unconfirmed import marking
+from distcache_server.wrappers import (
+    evict_first,
+    logged,
+    monitored,
+    own_messages_last,
+    paused,
+    queue,
+    refuse_broken,
+    refuse_in_multi,
+    refuse_loading,
+    refuse_lonely,
+    refuse_monitor,
+    refuse_read_only,
+    refuse_stale,
+    refuse_subscribed,
+    refuse_unauthenticated,
+    relayed,
+    untouched,
+    within_memory,
+)
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
@@ -53,177 +62,6 @@ SMALLEST_AVERAGED_NS = 1_000_000
 """Below this slow log threshold every command is timed alone."""
 FULL = 1 << 20
 """Replies of a batch that are larger are sent before the next command runs."""
-
-
-# What may stand around a handler
-
-
-def logged(engine: Engine, handler: Handler) -> Handler:
-    """Give the effect of a write to the log and wake who waits for it, if anything changed."""
-    ready = engine.ready
-
-    def run(client: Client, words: Args) -> Any:
-        keyspace = client.keyspace
-        before = keyspace.changes
-        reply = handler(client, words)
-        if keyspace.changes != before:
-            if engine.log is not None:
-                engine.log(client, words)
-            client.effect = None
-            if ready and not engine.in_transaction:
-                engine.blocking.serve(ready)
-        return reply
-
-    return run
-
-
-def within_memory(engine: Engine, handler: Handler) -> Handler:
-    """Make room before a command that may take more memory; refuse it where that fails."""
-    evictor = engine.evictor
-    budget = evictor.budget
-
-    def run(client: Client, words: Args) -> Any:
-        budget.quiet = client.no_touch
-        # A transaction made room before it began, and is not torn.
-        if budget.used > budget.limit and not (engine.in_transaction or evictor.make_room()):
-            raise OutOfMemory
-        return handler(client, words)
-
-    return run
-
-
-def evict_first(engine: Engine, handler: Handler) -> Handler:
-    """Make room before any other command, as far as that goes."""
-    evictor = engine.evictor
-    budget = evictor.budget
-
-    def run(client: Client, words: Args) -> Any:
-        budget.quiet = client.no_touch
-        if budget.used > budget.limit and not engine.in_transaction:
-            evictor.make_room()
-        return handler(client, words)
-
-    return run
-
-
-def untouched(handler: Handler) -> Handler:
-    """CLIENT NO-TOUCH: what the client reads does not count as used."""
-
-    def run(client: Client, words: Args) -> Any:
-        keyspace = client.keyspace
-        before = keyspace.hits + keyspace.misses
-        reply = handler(client, words)
-        if client.no_touch:
-            keyspace.looks += keyspace.hits + keyspace.misses - before
-        return reply
-
-    return run
-
-
-def monitored(command: Command, handler: Handler) -> Handler:
-    """Show a command to the clients in MONITOR once it has run, for the first time if it blocks."""
-
-    def run(client: Client, words: Args) -> Any:
-        try:
-            reply = handler(client, words)
-        except Wait as wait:
-            wait.handler = handler
-            show(client, command.shown(words))
-            raise
-        except CommandError:
-            show(client, command.shown(words))
-            raise
-        line = show(client, command.shown(words))
-        return Replies([reply, Wire(line)]) if client.monitoring else reply
-
-    return run
-
-
-def paused(engine: Engine, handler: Handler) -> Handler:
-    """CLIENT PAUSE: put the command back until the pause is over; a transaction is not torn."""
-
-    def run(client: Client, words: Args) -> Any:
-        if not engine.in_transaction:
-            engine.pause.hold(client)
-        return handler(client, words)
-
-    return run
-
-
-def own_messages_last(handler: Handler) -> Handler:
-    """What a client's own command publishes to it comes behind the reply."""
-
-    def run(client: Client, words: Args) -> Any:
-        if client.aside is not None:
-            return handler(client, words)  # EXEC keeps them for the end of the transaction
-        aside: list[Push] = []
-        client.aside = aside
-        try:
-            reply = handler(client, words)
-        except Exception:
-            client.aside = None
-            for message in aside:
-                client.push(message)
-            raise
-        client.aside = None
-        return Replies([reply, *aside]) if aside else reply
-
-    return run
-
-
-def refuse_unauthenticated(_: Client, __: Args) -> Any:
-    raise NotAuthenticated
-
-
-def refuse_subscribed(_: Client, words: Args) -> Any:
-    raise NotInThisContext(words[0].lower())
-
-
-def refuse_loading(_: Client, __: Args) -> Any:
-    raise StillLoading
-
-
-def refuse_monitor(_: Client, __: Args) -> Any:
-    raise NotWhileMonitoring
-
-
-def refuse_broken(client: Client, _: Args) -> Any:
-    raise Misconfigured(client.engine.broken or b"")
-
-
-def refuse_read_only(_: Client, __: Args) -> Any:
-    raise ReadOnly
-
-
-def refuse_lonely(_: Client, __: Args) -> Any:
-    raise TooFewReplicas
-
-
-def refuse_stale(_: Client, __: Args) -> Any:
-    raise PrimaryDown
-
-
-def relayed(engine: Engine, handler: Handler) -> Handler:
-    """Give a message to the replicas, too."""
-
-    def run(client: Client, words: Args) -> Any:
-        reply = handler(client, words)
-        if engine.log is not None:
-            engine.log(client, words)
-        return reply
-
-    return run
-
-
-def refuse_in_multi(_: Client, __: Args) -> Any:
-    raise NotAllowedInMulti
-
-
-def queue(client: Client, words: Args) -> Any:
-    """Keep a command for EXEC."""
-    client.queue.append(words)
-    client.queued_bytes += sum(map(len, words)) + 64 * len(words)
-    return QUEUED
 
 
 class _Row(NamedTuple):

@@ -19,7 +19,6 @@ from distcache_server import logs, snapshot
 from distcache_server.blocking import Wait
 from distcache_server.client import Client
 from distcache_server.commands.migrating import NOKEY, Order
-from distcache_server.dispatch import logged
 from distcache_server.engine import Engine
 from distcache_server.errors import (
     CannotReach,
@@ -32,6 +31,7 @@ from distcache_server.keyspace import Keyspace, Value
 from distcache_server.registry import COMMANDS
 from distcache_server.reply import OK
 from distcache_server.unconfirmed import marked_since
+from distcache_server.wrappers import logged
 
 VERSION = 10
 """Of the payloads: what Redis 7.0 can read, and all that came after it."""

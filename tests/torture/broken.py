@@ -170,9 +170,9 @@ def stays_in_one_database() -> None:
 @variant
 def does_writes_that_it_refuses() -> None:
     """The client gets the error, and the write is done all the same."""
-    from distcache_server import dispatch
+    from distcache_server import dispatch, wrappers
 
-    refuse = dispatch.refuse_broken
+    refuse = wrappers.refuse_broken
 
     def do_it(client: object, words: Args) -> object:
         with suppress(CommandError):
