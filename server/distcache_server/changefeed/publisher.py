@@ -290,8 +290,14 @@ class Publisher:
         while True:
             before = self._counts["transactions"]
             await asyncio.sleep(self._heartbeat_s)
-            if self._counts["transactions"] == before and not changes.in_snapshot:
-                event = Event(Position(changes.position), HEARTBEAT, *changes.source_of_now)
+            position = Position(changes.position)
+            # Events that wait for a slow broker may be further: the mark must not go back.
+            if (
+                self._counts["transactions"] == before
+                and not changes.in_snapshot
+                and position >= self._batch.position
+            ):
+                event = Event(position, HEARTBEAT, *changes.source_of_now)
                 event.time_ms = time.time_ns() // 1_000_000
                 self._batch.add(event, self._outgoing(event))
                 self._filled.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -246,6 +247,28 @@ async def test_heartbeats_are_in_all_partitions(monkeypatch: pytest.MonkeyPatch)
     assert {it.partition for it in beats} == {0, 1}
     assert {it.record.key for it in beats} == {b"distcache:changefeed"}
     assert any(it["op"] == "heartbeat" for it in broker.documents())
+
+
+async def test_a_heartbeat_does_not_go_back_while_the_broker_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "MOST_RECORDS", 10)
+    lines = [encode([b"SET", b"key", b"%d" % number]) for number in range(200)]
+    server, broker = Server(b"".join(lines), 1000), Broker()
+    through, marks = broker.publish, [0]
+
+    def wait(batch: Sequence[Outgoing], mark: Mark) -> None:
+        time.sleep(0.02)
+        through(batch, mark)
+        told = [json.loads(it.record.value or b"")["source"]["offset"] for it in batch]
+        assert told == sorted(told)
+        assert mark.offset >= max(told)
+        marks.append(mark.offset)
+
+    monkeypatch.setattr(broker, "publish", wait)
+    await publish(broker, server, heartbeat_s=0.001)
+    assert marks == sorted(marks)
+    assert len([it for it in broker.documents() if it["op"] == "set"]) == 200
 
 
 async def test_what_waits_for_the_broker_stays_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
