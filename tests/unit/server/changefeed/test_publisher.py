@@ -96,6 +96,8 @@ class Server:
         self.piece = piece
         self.given = 0
         self.lineage: list[tuple[str, int]] = []
+        self.frontiers: list[int] = []
+        """What it says first of how far the log goes."""
         self.said: list[dict[str, Any]] = []
         self.told: list[str] = []
         self.done = asyncio.Event()
@@ -106,7 +108,7 @@ class Server:
             case "lineage":
                 return [HISTORY, self.lineage]
             case "frontier":
-                return len(self.log)
+                return self.frontiers.pop(0) if self.frontiers else len(self.log)
             case "base":
                 self.given = 0
                 return [NOTHING, 0, "", len(self.log), HISTORY, 0]
@@ -229,6 +231,19 @@ async def test_a_new_stream_begins_with_all_keys() -> None:
     assert [it.get("mark") for it in found] == ["begin", "begin", None, None, None, "end", "end"]
     assert keys(found)[2:5] == ["a", "l", "large"]
     assert "all keys" in server.told[0]
+
+
+async def test_a_refused_event_of_a_snapshot_is_one_dead_letter_though_the_log_goes_on() -> None:
+    broker, server = Broker(), Server()
+    broker.mark = None
+    broker.refuses = lambda it: it.topic == "t" and it.record.key == b"large"
+    server.frontiers = [len(LOG) - len(encode([b"SET", b"a", b"5"]))]
+    await publish(broker, server)
+    found = broker.documents()
+    assert keys(found) == [None, None, "a", "l", None, None, "a"]
+    assert [it["value"] for it in found if it["key"] == "a"] == ["3", "5"]
+    assert len(broker.documents("dead")) == 1
+    assert server.said[-1]["dead_letters"] == 1
 
 
 async def test_heartbeats_are_in_all_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
