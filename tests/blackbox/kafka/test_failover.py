@@ -32,6 +32,7 @@ def group(broker: Broker, name: Name, tmp_path: Path) -> Iterator[Group]:
     made = Group(tmp_path / "group", ("ours", "ours"), *settings)
     yield made
     made.stop()
+    assert "Traceback" not in made.logs()
 
 
 def test_a_failover_leaves_no_gap_and_nothing_twice(
