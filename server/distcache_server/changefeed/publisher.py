@@ -244,6 +244,9 @@ class Publisher:
                 # Only now is it known whether the log has what was asked for.
                 has_begun = True
                 self._begun = history, claimed, changes.after
+                if changes.in_snapshot and changes.after != self._end:
+                    reason = f"the log no longer goes back to offset {self._end.applied}"
+                    await self.source.call("tell", f"all keys are published first: {reason}")
             if event is None:
                 if not changes.in_snapshot and changes.position >= changes.after.applied:
                     self._batch.position = Position(changes.position)

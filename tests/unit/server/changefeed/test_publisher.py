@@ -94,6 +94,8 @@ class Server:
     def __init__(self, log: bytes = LOG, piece: int = 60) -> None:
         self.log = log
         self.piece = piece
+        self.oldest = 0
+        """Where the log begins."""
         self.given = 0
         self.lineage: list[tuple[str, int]] = []
         self.frontiers: list[int] = []
@@ -110,8 +112,8 @@ class Server:
             case "frontier":
                 return self.frontiers.pop(0) if self.frontiers else len(self.log)
             case "base":
-                self.given = 0
-                return [NOTHING, 0, "", len(self.log), HISTORY, 0]
+                self.given = self.oldest
+                return [NOTHING, self.oldest, "", len(self.log), HISTORY, 0]
             case "log":
                 if self.given == len(self.log):
                     await self.done.wait()
@@ -231,6 +233,15 @@ async def test_a_new_stream_begins_with_all_keys() -> None:
     assert [it.get("mark") for it in found] == ["begin", "begin", None, None, None, "end", "end"]
     assert keys(found)[2:5] == ["a", "l", "large"]
     assert "all keys" in server.told[0]
+
+
+async def test_all_keys_come_first_where_the_log_does_not_go_back_to_the_position() -> None:
+    broker, server = Broker(), Server()
+    server.oldest = len(encode([b"SELECT", b"0"]))
+    await publish(broker, server)
+    found = broker.documents()
+    assert [it.get("mark") for it in found] == ["begin", "begin", None, None, None, "end", "end"]
+    assert server.told == ["all keys are published first: the log no longer goes back to offset 0"]
 
 
 async def test_a_refused_event_of_a_snapshot_is_one_dead_letter_though_the_log_goes_on() -> None:
