@@ -137,6 +137,8 @@ class Publisher:
         self._thread = ThreadPoolExecutor(1, "kafka")
         self._refused: dict[Position, str] = {}
         """Events that the broker does not take, and why."""
+        self._begun: tuple[str, Claim, Position] | None = None
+        """Where the last attempt began, as long as nothing of it is published."""
         self._state = OPENING
         self._epoch = 0
         self._end = Position(0)
@@ -205,7 +207,10 @@ class Publisher:
     async def _publish_all(self) -> None:
         claimed, history, lineage = await self._claim()
         self._epoch, position = claimed.epoch, claimed.position
-        if position is None:
+        if self._refused and self._begun is not None and self._begun[:2] == (history, claimed):
+            # Events that were refused are known by where they stand: in the same snapshot.
+            position = self._begun[2]
+        elif position is None:
             await self.source.call("tell", f"all keys are published first: {claimed.reason}")
             position = before_snapshot(await self.source.call("frontier"))
         self._end = position
@@ -214,7 +219,7 @@ class Publisher:
         changes = Changes(self.source, self.settings, number, position, earliest=False)
         await self._tell(PUBLISHING)
         tasks = [
-            asyncio.create_task(self._gather(changes)),
+            asyncio.create_task(self._gather(changes, history, claimed)),
             asyncio.create_task(self._deliver(history, lineage)),
         ]
         if self._heartbeat_s:
@@ -231,9 +236,17 @@ class Publisher:
                     task.exception()  # it was the first, or says nothing new
             await self.source.call("close", number)
 
-    async def _gather(self, changes: Changes) -> None:
+    async def _gather(self, changes: Changes, history: str, claimed: Claim) -> None:
         """Put the changes into batches."""
+        has_begun = False
         async for event in changes.events():
+            if not has_begun:
+                # Only now is it known whether the log has what was asked for.
+                has_begun = True
+                self._begun = history, claimed, changes.after
+                if changes.in_snapshot and changes.after != self._end:
+                    reason = f"the log no longer goes back to offset {self._end.applied}"
+                    await self.source.call("tell", f"all keys are published first: {reason}")
             if event is None:
                 if not changes.in_snapshot and changes.position >= changes.after.applied:
                     self._batch.position = Position(changes.position)
@@ -280,6 +293,7 @@ class Publisher:
             self._refused[position] = error.reason
             self._counts["dead_letters"] += 1
             raise
+        self._begun = None
         self._refused = {at: why for at, why in self._refused.items() if at > batch.position}
         self._counts["transactions"] += 1
         self._counts["events"] += batch.count
@@ -290,8 +304,14 @@ class Publisher:
         while True:
             before = self._counts["transactions"]
             await asyncio.sleep(self._heartbeat_s)
-            if self._counts["transactions"] == before and not changes.in_snapshot:
-                event = Event(Position(changes.position), HEARTBEAT, *changes.source_of_now)
+            position = Position(changes.position)
+            # Events that wait for a slow broker may be further: the mark must not go back.
+            if (
+                self._counts["transactions"] == before
+                and not changes.in_snapshot
+                and position >= self._batch.position
+            ):
+                event = Event(position, HEARTBEAT, *changes.source_of_now)
                 event.time_ms = time.time_ns() // 1_000_000
                 self._batch.add(event, self._outgoing(event))
                 self._filled.set()

@@ -258,7 +258,7 @@ def xreadgroup(client: Client, words: Args) -> Any:
         if source.effects:
             effects += source.effects
             keyspace.noted(source.key)
-    if found or not effects:
+    if found or not effects or request.timeout_ms is None:
         client.effect = effects or None
         return found or request.wait(words, None, always=True)
     # The consumer is new, and stays so if the client waits.

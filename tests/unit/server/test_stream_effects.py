@@ -97,6 +97,16 @@ def test_a_consumer_who_waits_is_logged() -> None:
     assert direct.client.effect is None
 
 
+def test_a_consumer_who_finds_nothing_is_logged_and_no_more() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    direct("XGROUP", "CREATE", "k", "g", "$", "MKSTREAM")
+    log = logging(direct)
+    for _ in range(2):
+        direct("XREADGROUP", "GROUP", "g", "c", "STREAMS", "k", ">")
+    assert log == ["XGROUP CREATECONSUMER k g c"]
+    assert direct.client.effect is None
+
+
 def test_what_a_primary_may_send() -> None:
     direct = Direct()
     replay = Replay(direct.engine)

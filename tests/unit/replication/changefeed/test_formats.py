@@ -64,6 +64,8 @@ EVENTS = {
     "evict": event("evict", before=VALUES["hash"], command=[b"unlink", b"k"]),
     "load": event("load", after=VALUES["zset"], database=0),
     "flush": event("flush", key=b"\xff", command=[b"FLUSHALL"], database=3),
+    "large command": event(after=VALUES["text"], command=None),
+    "large": event(after=VALUES["large"], command=None),
     "in a transaction": event(after=VALUES["text"], transaction=Transaction(3, 2)),
     "snapshot": Event(
         Position(71, SNAPSHOT + 1), "snapshot", HISTORY, 4, 0, b"k", VALUES["set"], time_ms=1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,8 +94,12 @@ class Server:
     def __init__(self, log: bytes = LOG, piece: int = 60) -> None:
         self.log = log
         self.piece = piece
+        self.oldest = 0
+        """Where the log begins."""
         self.given = 0
         self.lineage: list[tuple[str, int]] = []
+        self.frontiers: list[int] = []
+        """What it says first of how far the log goes."""
         self.said: list[dict[str, Any]] = []
         self.told: list[str] = []
         self.done = asyncio.Event()
@@ -105,10 +110,10 @@ class Server:
             case "lineage":
                 return [HISTORY, self.lineage]
             case "frontier":
-                return len(self.log)
+                return self.frontiers.pop(0) if self.frontiers else len(self.log)
             case "base":
-                self.given = 0
-                return [NOTHING, 0, "", len(self.log), HISTORY, 0]
+                self.given = self.oldest
+                return [NOTHING, self.oldest, "", len(self.log), HISTORY, 0]
             case "log":
                 if self.given == len(self.log):
                     await self.done.wait()
@@ -230,6 +235,28 @@ async def test_a_new_stream_begins_with_all_keys() -> None:
     assert "all keys" in server.told[0]
 
 
+async def test_all_keys_come_first_where_the_log_does_not_go_back_to_the_position() -> None:
+    broker, server = Broker(), Server()
+    server.oldest = len(encode([b"SELECT", b"0"]))
+    await publish(broker, server)
+    found = broker.documents()
+    assert [it.get("mark") for it in found] == ["begin", "begin", None, None, None, "end", "end"]
+    assert server.told == ["all keys are published first: the log no longer goes back to offset 0"]
+
+
+async def test_a_refused_event_of_a_snapshot_is_one_dead_letter_though_the_log_goes_on() -> None:
+    broker, server = Broker(), Server()
+    broker.mark = None
+    broker.refuses = lambda it: it.topic == "t" and it.record.key == b"large"
+    server.frontiers = [len(LOG) - len(encode([b"SET", b"a", b"5"]))]
+    await publish(broker, server)
+    found = broker.documents()
+    assert keys(found) == [None, None, "a", "l", None, None, "a"]
+    assert [it["value"] for it in found if it["key"] == "a"] == ["3", "5"]
+    assert len(broker.documents("dead")) == 1
+    assert server.said[-1]["dead_letters"] == 1
+
+
 async def test_heartbeats_are_in_all_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
     broker, server = Broker(), Server()
     server.until = lambda _: False
@@ -246,6 +273,28 @@ async def test_heartbeats_are_in_all_partitions(monkeypatch: pytest.MonkeyPatch)
     assert {it.partition for it in beats} == {0, 1}
     assert {it.record.key for it in beats} == {b"distcache:changefeed"}
     assert any(it["op"] == "heartbeat" for it in broker.documents())
+
+
+async def test_a_heartbeat_does_not_go_back_while_the_broker_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "MOST_RECORDS", 10)
+    lines = [encode([b"SET", b"key", b"%d" % number]) for number in range(200)]
+    server, broker = Server(b"".join(lines), 1000), Broker()
+    through, marks = broker.publish, [0]
+
+    def wait(batch: Sequence[Outgoing], mark: Mark) -> None:
+        time.sleep(0.02)
+        through(batch, mark)
+        told = [json.loads(it.record.value or b"")["source"]["offset"] for it in batch]
+        assert told == sorted(told)
+        assert mark.offset >= max(told)
+        marks.append(mark.offset)
+
+    monkeypatch.setattr(broker, "publish", wait)
+    await publish(broker, server, heartbeat_s=0.001)
+    assert marks == sorted(marks)
+    assert len([it for it in broker.documents() if it["op"] == "set"]) == 200
 
 
 async def test_what_waits_for_the_broker_stays_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

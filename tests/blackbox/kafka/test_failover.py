@@ -1,0 +1,69 @@
+"""Sentinels fail a primary over while clients write: the topic has each change, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.blackbox.kafka.conftest import Name
+from tests.blackbox.kafka.test_publishing import documents, snapshots, state, wait_published
+from tests.support import eventually
+from tests.support.broker import Broker
+from tests.support.failover import Load, Outcome, through_sentinels
+from tests.support.sentinels import Group, redis_sentinel
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(redis_sentinel() is None, reason="redis-sentinel is missing"),
+]
+
+
+@pytest.fixture
+def group(broker: Broker, name: Name, tmp_path: Path) -> Iterator[Group]:
+    settings = (
+        *("--changefeed", f"kafka://{broker.address}/{name('changes')}"),
+        *("--changefeed-stream", name("stream")),
+        *("--changefeed-positions-topic", name("positions")),
+        *("--changefeed-backoff", "500"),
+        *("--appendonly", "yes", "--synchronous-replicas", "1"),
+    )
+    made = Group(tmp_path / "group", ("ours", "ours"), *settings)
+    yield made
+    made.stop()
+    assert "Traceback" not in made.logs()
+
+
+def test_a_failover_leaves_no_gap_and_nothing_twice(
+    broker: Broker, name: Name, group: Group
+) -> None:
+    former = group.primary
+    eventually(lambda: state(former.server)["state"] == "publishing", timeout=60)
+    load = Load()
+    load.start("key", through_sentinels(it.port for it in group.sentinels), clients=2)
+    try:
+        load.wait()
+        eventually(lambda: int(state(former.server)["transactions"]) > 2, timeout=60)
+        former.kill()
+        primary = group.wait_promoted()
+        former.restart()
+        group.wait_settled()
+        assert group.primary is primary
+        load.wait()
+    finally:
+        load.stop()
+    wait_published(primary.server)
+    found = documents(broker, name("changes"))
+    assert snapshots(found) <= 1
+    published = [it["key"] for it in found if it["key"]]
+    assert len(published) == len(set(published)), "a change came twice"
+    with primary.server.client(decode_responses=True) as client:
+        assert set(published) == set(client.keys())
+    for writer in load.writers:
+        acknowledged = [it.key for it in writer.writes if it.outcome is Outcome.ok]
+        mine = [it for it in published if it.startswith(f"{writer.name}:")]
+        assert set(acknowledged) <= set(mine)
+        assert mine == sorted(mine, key=lambda it: int(it.rpartition(":")[2]))
+    assert {it["source"]["epoch"] for it in found} == {1, 2}
+    assert state(former.server)["state"] == "off"
