@@ -36,7 +36,7 @@ class CannotBack(Exception):
 async def opened(config: Config, *, prepared: bool = True) -> tuple[WritableStore, list[Plan]]:
     """The store that is configured, and the plans of all mappings; raises CannotBack.
 
-    Where rows are written it has our own tables then, unless ``prepared`` is false.
+    It has our own tables then, and those of keys of any type, unless ``prepared`` is false.
     """
     try:
         mappings = _mappings(config)
@@ -51,7 +51,7 @@ async def opened(config: Config, *, prepared: bool = True) -> tuple[WritableStor
     try:
         store.write_timeout_s = config.backing_write_timeout / 1000
         await store.open()
-        plans = await bind_all(store, mappings)
+        plans = await bind_all(store, mappings, create=prepared)
         if prepared and any(plan.mapping.writes for plan in plans):
             await store.prepare(plans)
         return store, plans
@@ -101,6 +101,10 @@ async def _feed(config: Config, store: WritableStore, plans: list[Plan]) -> Feed
         return None
     try:
         feed = open_feed(store, Rows(plans), _wanted(config))
+    except NotSetUp as error:
+        await store.close()
+        raise CannotBack(f"backing-invalidation, {store.shown}: {error}") from None
+    try:
         await feed.check()
         return feed
     except (NotSetUp, StoreError) as error:

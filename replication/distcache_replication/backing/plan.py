@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from distcache_replication import rdb
 from distcache_replication.backing.errors import BadMap, Unfit
-from distcache_replication.backing.kinds import Kind, dumped, parsed
+from distcache_replication.backing.kinds import BYTES, Kind, dumped, integer, parsed
 from distcache_replication.backing.mapping import Mapping
 from distcache_replication.backing.packing import pack, unpack
 from distcache_replication.backing.pattern import Pattern
@@ -58,6 +58,16 @@ class Table:
 
     def __str__(self) -> str:
         return ".".join(self.name)
+
+
+def cache_table(name: tuple[str, ...]) -> Table:
+    """A table for keys of any type that nobody has created yet."""
+    columns = (
+        Column(KEY, BYTES, "bytea", nullable=False),
+        Column(VALUE, BYTES, "bytea", nullable=False),
+        Column(EXPIRES, integer("int8", 64), "bigint"),
+    )
+    return Table(name, columns, ((KEY,),))
 
 
 class Loaded(NamedTuple):

@@ -18,13 +18,14 @@ from distcache_replication.backing import kinds
 from distcache_replication.backing.changes import Batch
 from distcache_replication.backing.errors import Away, Refused, RowRefused, StoreError
 from distcache_replication.backing.kinds import Kind
-from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
+from distcache_replication.backing.plan import Column, Plan, Row, Table, cache_table
 from distcache_replication.backing.position import Position, Stored
 from distcache_replication.backing.postgres_writing import (
     FOUND,
     OURS,
     Writing,
     archive_table,
+    cache_table_statement,
     family,
     grants,
     names,
@@ -217,14 +218,13 @@ class Postgres:
         return Table((rows[0][0], rows[0][1]), columns, unique, deletable=rows[0][-1])
 
     async def create_cache(self, name: tuple[str, ...]) -> None:
-        statement = (
-            f"CREATE TABLE IF NOT EXISTS {quoted(name)} ({KEY} bytea PRIMARY KEY,"
-            f" {VALUE} bytea NOT NULL, {EXPIRES} bigint)"
-        )
-        try:
-            await self._fetch(statement)
-        except Refused as error:
-            raise Refused(f"{error.reason}: let its owner run {statement}") from None
+        await self._create([cache_table_statement(name)])
+
+    async def future_cache(self, name: tuple[str, ...]) -> Table:
+        if len(name) == 1:
+            ((schema,),) = await self._fetch("SELECT coalesce(current_schema(), 'public')::text")
+            name = (schema, *name)
+        return cache_table(name)
 
     async def load(self, plan: Plan, keys: Sequence[tuple[str | bytes, ...]]) -> list[Row | None]:
         statement = self._statements.get(plan)

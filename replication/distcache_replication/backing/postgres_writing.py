@@ -13,7 +13,7 @@ from typing import Any
 from distcache_replication.backing.changes import Batch
 from distcache_replication.backing.errors import Deposed
 from distcache_replication.backing.packing import pack
-from distcache_replication.backing.plan import Column, Plan
+from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan
 from distcache_replication.backing.position import Position, Stored
 from distcache_replication.backing.transaction import (
     ARCHIVE,
@@ -160,6 +160,14 @@ def archive_table(plan: Plan) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {quoted(plan.mapping.archive)}"
         f" (LIKE {quoted(plan.table.name)}, {ARCHIVED} timestamptz NOT NULL)"
+    )
+
+
+def cache_table_statement(name: Sequence[str]) -> str:
+    """The statement that creates a table for keys of any type."""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {quoted(name)}"
+        f" ({KEY} bytea PRIMARY KEY, {VALUE} bytea NOT NULL, {EXPIRES} bigint)"
     )
 
 

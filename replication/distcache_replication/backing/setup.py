@@ -10,11 +10,18 @@ from distcache_replication.backing.inbound import POSITIONS, Rows
 from distcache_replication.backing.listening import TRIGGER, TRUNCATED
 from distcache_replication.backing.plan import Plan
 from distcache_replication.backing.postgres import Postgres
-from distcache_replication.backing.postgres_writing import OURS, archive_table, grants, quoted
+from distcache_replication.backing.postgres_writing import (
+    OURS,
+    archive_table,
+    cache_table_statement,
+    grants,
+    quoted,
+)
 
 _STATE = """
 SELECT current_user::text, current_database()::text, current_setting('wal_level'),
-       EXISTS (SELECT FROM pg_publication WHERE pubname = $1)
+       EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)
 """
 _FUNCTION = """\
 CREATE SCHEMA IF NOT EXISTS distcache;
@@ -65,9 +72,12 @@ def literal(text: str) -> str:
 async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
     """What is to be run for a mode, as a superuser or the owner of the tables."""
     publication = wanted.publication
-    ((role, database, level, exists),) = await store.fetch(_STATE, publication)
+    ((role, database, level, exists, replicates),) = await store.fetch(_STATE, publication)
     written = [plan for plan in rows.plans if plan.mapping.writes]
     lines = [f"-- Run this in the database {database}, as the owner of its tables.", ""]
+    for plan in rows.plans:
+        if plan.any_type and await store.describe(plan.table.name) is None:
+            lines += _cache_table(plan, quoted((role,)))
     if written:
         lines += list(_ours(written, quoted((role,))))
     if wanted.mode == "no":
@@ -80,11 +90,12 @@ async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
             "ALTER SYSTEM SET wal_level = logical;",
             "",
         ]
-    lines += [
-        "-- Only a superuser can give this. It allows to read the changes of all databases.",
-        f"ALTER ROLE {quoted((role,))} REPLICATION;",
-        "",
-    ]
+    if not replicates:
+        lines += [
+            "-- Only a superuser can give this. It allows to read the changes of all databases.",
+            f"ALTER ROLE {quoted((role,))} REPLICATION;",
+            "",
+        ]
     for table in rows.tables:
         known = await identity(store, table)
         if known is not None and known[0] != "f" and set(rows.columns(table)) - known[1]:
@@ -116,6 +127,17 @@ async def setup_sql(store: Postgres, rows: Rows, wanted: Wanted) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _cache_table(plan: Plan, role: str) -> list[str]:
+    """The table of keys of any type."""
+    rights = "SELECT, INSERT, UPDATE, DELETE" if plan.mapping.writes else "SELECT"
+    name = plan.table.name
+    return [
+        f"{cache_table_statement(name)};",
+        f"GRANT {rights} ON {quoted(name)} TO {role};",
+        "",
+    ]
 
 
 def _ours(written: Sequence[Plan], role: str) -> Iterator[str]:

@@ -20,7 +20,16 @@ from distcache_replication.backing import kinds
 from distcache_replication.backing.changes import Batch
 from distcache_replication.backing.errors import Away, Refused, RowRefused, StoreError
 from distcache_replication.backing.kinds import Kind
-from distcache_replication.backing.plan import EXPIRES, KEY, VALUE, Column, Plan, Row, Table
+from distcache_replication.backing.plan import (
+    EXPIRES,
+    KEY,
+    VALUE,
+    Column,
+    Plan,
+    Row,
+    Table,
+    cache_table,
+)
 from distcache_replication.backing.position import Position, Stored
 from distcache_replication.backing.sqlite_writing import (
     OURS,
@@ -173,6 +182,9 @@ class Sqlite:
             f" {VALUE} BLOB NOT NULL, {EXPIRES} INTEGER) WITHOUT ROWID"
         )
         await self._run(lambda: self._fetch(statement))
+
+    async def future_cache(self, name: tuple[str, ...]) -> Table:
+        return cache_table(name)
 
     async def data_version(self) -> int:
         """Another number after every commit of another connection."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from distcache_replication.backing.address import without_password
 from distcache_replication.backing.changes import Batch
-from distcache_replication.backing.errors import BadMap
+from distcache_replication.backing.errors import BadMap, Refused
 from distcache_replication.backing.mapping import Mapping
 from distcache_replication.backing.plan import Plan, Row, Table, bind
 from distcache_replication.backing.position import Position, Stored
@@ -33,6 +33,9 @@ class Store(Protocol):
 
     async def create_cache(self, name: tuple[str, ...]) -> None:
         """Create a table for keys of any type."""
+
+    async def future_cache(self, name: tuple[str, ...]) -> Table:
+        """What that table will be, before anybody has created it."""
 
     async def load(self, plan: Plan, keys: Sequence[KeyValues]) -> list[Row | None]:
         """The rows with these keys, in this order; None for each that is not there."""
@@ -85,17 +88,31 @@ def open_store(address: str, folder: str, connections: int, timeout_s: float) ->
     raise BadAddress("write postgresql://user@host/database or sqlite:///file")
 
 
-async def bind_all(store: Store, mappings: Sequence[Mapping]) -> list[Plan]:
-    """The plans of all mappings; BadMap where the store does not have what they name."""
+async def bind_all(store: Store, mappings: Sequence[Mapping], *, create: bool = True) -> list[Plan]:
+    """The plans of all mappings; BadMap where the store does not have what they name.
+
+    Tables for keys of any type are created, or only imagined where ``create`` is false.
+    """
     plans = []
     for mapping in mappings:
         table = await store.describe(mapping.table)
         if table is None and mapping.form == "any":
-            await store.create_cache(mapping.table)
-            table = await store.describe(mapping.table)
+            if create:
+                table = await _created(store, mapping)
+            else:
+                table = await store.future_cache(mapping.table)
         plans.append(bind(mapping, table))
     _no_table_twice(plans)
     return plans
+
+
+async def _created(store: Store, mapping: Mapping) -> Table | None:
+    """The new table of a mapping; BadMap where it cannot be created."""
+    try:
+        await store.create_cache(mapping.table)
+    except Refused as error:
+        raise BadMap(mapping.name, error.reason) from None
+    return await store.describe(mapping.table)
 
 
 def _no_table_twice(plans: Sequence[Plan]) -> None:

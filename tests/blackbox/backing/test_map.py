@@ -101,8 +101,37 @@ def test_rights(
     path.write_text('[any]\nkey = "{key}"\nas = "any"\n')
     assert main(words) == 1
     said = capsys.readouterr().err
+    assert "mapping 'any'" in said
     assert "CREATE TABLE IF NOT EXISTS" in said
     assert "hunter2" not in said
+
+
+def test_set_up_of_keys_of_any_type(
+    postgres: PostgresDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed creates their table, too, and may be run again by its owner."""
+    owner, role = f"owner_{postgres.name}", f"keeper_{postgres.name}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN", f"CREATE ROLE {owner}")
+    postgres.execute(
+        f"GRANT CREATE ON SCHEMA public TO {owner}",
+        f"GRANT CREATE ON DATABASE {postgres.name} TO {owner}",
+    )
+    path = tmp_path / "map.toml"
+    path.write_text('[any]\nkey = "{key}"\nas = "any"\ndirection = "write-behind"\n')
+    address = postgres.address.replace("postgres@", f"{role}@")
+    words = ["--backing-store", address, "--backing-map", str(path)]
+    words += ["--backing-invalidation", "decoding", "--backing-publication", role]
+    assert main([*words, "--backing-setup-sql"]) == 0
+    printed = capsys.readouterr().out
+    assert "ALTER ROLE" in printed
+    postgres.execute(f"ALTER ROLE {role} REPLICATION")
+    for _ in range(2):
+        assert main([*words, "--backing-setup-sql"]) == 0
+        printed = capsys.readouterr().out
+        assert "ALTER ROLE" not in printed
+        postgres.execute(f"SET ROLE {owner};\n{printed}\nRESET ROLE")
+        assert main([*words, "--test-config"]) == 0
+        assert capsys.readouterr().out == "The configuration is valid.\n"
 
 
 def test_the_server_does_not_start(

@@ -59,6 +59,9 @@ class Rows:
     async def create_cache(self, name: tuple[str, ...]) -> None:
         """It cannot be told to."""
 
+    async def future_cache(self, name: tuple[str, ...]) -> Table:
+        return TABLE
+
     async def load(self, plan: Plan, keys: Sequence[KeyValues]) -> list[Row | None]:
         self.asked.append(keys)
         found: list[Row | None] = [[it] if (it := self.rows.get(key[0])) else None for key in keys]
