@@ -20,6 +20,7 @@ from distcache_replication.backing.pgoutput import BadMessage
 from distcache_replication.backing.postgres import SETTINGS, Postgres, understood
 from distcache_replication.backing.postgres_writing import quoted
 from distcache_replication.backing.streaming import SlotInUse, Stream
+from distcache_replication.backing.visibility import SNAPSHOT, Snapshot
 
 SILENCE_S = 30.0
 """Without a word for so long, the connection is taken for dead; it is asked every second."""
@@ -30,6 +31,8 @@ PATIENCE = 6
 """Attempts before the connection is ended that has the slot."""
 USELESS = 3
 """Failures in a row after which a slot is made anew."""
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.0005, 0.02
+"""Between two looks whether a commit can be seen."""
 OLDEST = 140000
 """The first version of PostgreSQL whose logical messages can be told."""
 
@@ -88,6 +91,8 @@ class Decoding:
         self._end = 0
         """Where the WAL ended when it was opened."""
         self._tracker = Tracker(rows, names.stream)
+        self._snapshot: Snapshot | None = None
+        """What loads see at least."""
         self._stream: Stream | None = None
         self._received = self._confirmed = self._told = 0
         self._asked_s = 0.0
@@ -219,9 +224,21 @@ class Decoding:
                 raise Refused(f"a message of pgoutput is not understood: {error}") from None
             if changes is not None:
                 self._failures = 0
+                if changes.keys or changes.mappings:
+                    await self._wait_visible(tracker.transaction)
                 self._received = max(self._received, changes.position)
                 self.lag = max(said.end - changes.position, 0)
                 return changes
+
+    async def _wait_visible(self, transaction: int) -> None:
+        """Until loads see what a transaction did: else they would bring back what was before."""
+        pause_s = FIRST_LOOK_S
+        while self._snapshot is None or not self._snapshot.sees(transaction):
+            if self._snapshot is not None:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_LOOK_S)
+            ((text,),) = await self.store.fetch(SNAPSHOT)
+            self._snapshot = Snapshot.parse(text)
 
     def confirm(self, position: int) -> None:
         stream, now_s = self._stream, monotonic()

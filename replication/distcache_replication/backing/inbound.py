@@ -174,6 +174,8 @@ class Tracker:
         self.rows = rows
         self.inside = False
         """Within a transaction."""
+        self.transaction = 0
+        """The number of this one, or the last."""
         self._stream = stream.encode()
         self._own_prefix = OWN + stream
         self._positions: tuple[int, int] | None = None
@@ -216,7 +218,8 @@ class Tracker:
                 self._told(message)
             case Message(transactional, prefix):
                 self._own |= transactional and prefix == self._own_prefix
-            case Begin():
+            case Begin(_, transaction):
+                self.transaction = transaction
                 self.inside, self._own, self._batch = True, False, False
                 self._gathered = Gathered(self.rows)
             case Commit(_, end):

@@ -3,11 +3,12 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tests.support import Process, StartServer, eventually
-from tests.support.databases import PostgresDatabase
+from tests.support.databases import PostgresDatabase, Session
 from tests.support.servers import OURS
 
 pytestmark = pytest.mark.ours("the backing store")
@@ -162,6 +163,37 @@ def test_what_is_loaded_anew_and_what_is_ignored(cache: Cache) -> None:
         eventually(lambda: client.info("backing")["backing_loaded"] == loaded + 1)
         assert client.get("warm:1") == "new"
         assert client.get("quiet:1") == "one"
+
+
+@decoding
+def test_a_commit_that_nobody_sees_yet(cache: Cache) -> None:
+    """It is told while it waits for a standby: a load would read what was before."""
+    server, users = cache.start(), cache.users
+
+    def write() -> None:
+        session = Session(users.server.port, users.name)
+        session.execute("UPDATE users SET name = 'new' WHERE id = 1")
+        session.close()
+
+    writer = Thread(target=write)
+    with server.client(decode_responses=True) as client:
+        assert client.get("warm:1") == client.hget("user:1", "name") == "name 1"
+        users.execute(
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"
+        )
+        try:
+            eventually(lambda: users.query("SHOW synchronous_standby_names") == [("nobody",)])
+            writer.start()
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            eventually(lambda: users.query(waiting))
+            told = "SELECT 1 FROM pg_stat_replication WHERE sent_lsn >= pg_current_wal_flush_lsn()"
+            eventually(lambda: users.query(told))
+            assert client.get("warm:1") == client.hget("user:1", "name") == "name 1"
+        finally:
+            users.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+            writer.join()
+        eventually(lambda: client.get("warm:1") == "new")
+        eventually(lambda: client.hget("user:1", "name") == "new")
 
 
 def test_replicas_follow(cache: Cache, start_server: StartServer) -> None:
