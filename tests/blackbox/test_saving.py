@@ -243,6 +243,29 @@ def test_a_flush_is_saved(start_server: StartServer) -> None:
 
 
 @pytest.mark.ours("the servers are started again by hand")
+def test_a_replica_goes_on_from_the_beginning_of_the_history(tmp_path: Path) -> None:
+    """It was stopped before its primary had a log."""
+    points = ("--save", "3600", "1")
+    primary = Process(OURS, ("--repl-diskless-sync-delay", "0", *points), tmp_path / "primary")
+    follow = ("--replicaof", f"127.0.0.1 {primary.port}", *points)
+    replica = Process(OURS, follow, tmp_path / "replica")
+    try:
+        with primary.wire() as one:
+            for count in ("0", "1"):
+                with replica.wire() as other:
+                    eventually(lambda: fact(other, "master_link_status", "replication") == "up")
+                    assert fact(other, "master_repl_offset", "replication") == "0"
+                assert fact(one, "sync_full", "stats") == "1"
+                assert fact(one, "sync_partial_ok", "stats") == count
+                if count == "0":
+                    replica.stop()
+                    replica = Process(OURS, follow, tmp_path / "replica")
+    finally:
+        replica.stop()
+        primary.stop()
+
+
+@pytest.mark.ours("the servers are started again by hand")
 @pytest.mark.parametrize("replica_is", ["ours", "redis"])
 @pytest.mark.parametrize("primary_is", ["ours", "redis"])
 def test_a_restart_goes_on_with_a_partial_resync(
