@@ -76,6 +76,7 @@ def test_what_happens_meanwhile(start_server: StartServer) -> None:
         assert fact(wire, "rdb_current_bgsave_time_sec") != "-1"
         scheduled = b"Background append only file rewriting scheduled"
         assert wire.call("BGREWRITEAOF") == scheduled
+        assert wire.call("BGREWRITEAOF") == scheduled
         assert fact(wire, "aof_rewrite_scheduled") == "1"
         assert wire.call("DEBUG", "RELOAD") == b"OK"
         wire.call("FLUSHALL")
