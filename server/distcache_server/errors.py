@@ -479,6 +479,18 @@ class BadReplicaOption(CommandError):
     text = b"ERR Unrecognized REPLCONF option: %b"
 
 
+class AddressTooLong(CommandError):
+    text = b"ERR REPLCONF ip-address provided by replica instance is too long: %d bytes"
+
+
+class NoFilter(CommandError):
+    text = b"ERR Missing rdb-filter-only values"
+
+
+class BadFilter(CommandError):
+    text = b"ERR Unsupported rdb-filter-only option: %b"
+
+
 class NoShutdown(CommandError):
     text = b"ERR No shutdown in progress."
 

@@ -13,6 +13,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -78,6 +79,8 @@ class Link:
         """As ROLE names it."""
         self.heard_s = monotonic()
         self.down_since_s = monotonic()
+        self._up_s = inf
+        """Since when this connection follows the log."""
         self.transfer: Transfer | None = None
         """The snapshot that is on its way."""
         self.session: Session | None = None
@@ -95,8 +98,11 @@ class Link:
 
     async def _run(self) -> None:
         while True:
+            self._up_s = inf
             await self._connect()
-            await asyncio.sleep(RETRY_S)
+            # Where the log was followed for a while, at once: the backlog of the primary moves on.
+            if monotonic() - self._up_s < RETRY_S:
+                await asyncio.sleep(RETRY_S)
 
     async def _connect(self) -> None:
         """One connection, from beginning to end."""
@@ -119,6 +125,7 @@ class Link:
     def up(self) -> None:
         """The log is followed."""
         self.state = CONNECTED
+        self._up_s = monotonic()
         self.transfer = None
         self.replication.link_changed()
 

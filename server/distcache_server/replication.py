@@ -67,7 +67,7 @@ class Replication:
         engine, persistence = self.engine, self.persistence
         id_, offset = aux.get(b"repl-id", b""), aux.get(b"repl-offset", b"")
         selected = aux.get(b"repl-stream-db", b"")
-        if not (ID.fullmatch(id_) and offset.isdigit() and selected.isdigit() and int(offset)):
+        if not (ID.fullmatch(id_) and offset.isdigit() and selected.isdigit()):
             return
         persistence.history.id = id_.decode()
         persistence.log.restart(int(offset))

@@ -76,6 +76,7 @@ def test_what_happens_meanwhile(start_server: StartServer) -> None:
         assert fact(wire, "rdb_current_bgsave_time_sec") != "-1"
         scheduled = b"Background append only file rewriting scheduled"
         assert wire.call("BGREWRITEAOF") == scheduled
+        assert wire.call("BGREWRITEAOF") == scheduled
         assert fact(wire, "aof_rewrite_scheduled") == "1"
         assert wire.call("DEBUG", "RELOAD") == b"OK"
         wire.call("FLUSHALL")
@@ -240,6 +241,29 @@ def test_a_flush_is_saved(start_server: StartServer) -> None:
 
 
 # The place in the history of the log
+
+
+@pytest.mark.ours("the servers are started again by hand")
+def test_a_replica_goes_on_from_the_beginning_of_the_history(tmp_path: Path) -> None:
+    """It was stopped before its primary had a log."""
+    points = ("--save", "3600", "1")
+    primary = Process(OURS, ("--repl-diskless-sync-delay", "0", *points), tmp_path / "primary")
+    follow = ("--replicaof", f"127.0.0.1 {primary.port}", *points)
+    replica = Process(OURS, follow, tmp_path / "replica")
+    try:
+        with primary.wire() as one:
+            for count in ("0", "1"):
+                with replica.wire() as other:
+                    eventually(lambda: fact(other, "master_link_status", "replication") == "up")
+                    assert fact(other, "master_repl_offset", "replication") == "0"
+                assert fact(one, "sync_full", "stats") == "1"
+                assert fact(one, "sync_partial_ok", "stats") == count
+                if count == "0":
+                    replica.stop()
+                    replica = Process(OURS, follow, tmp_path / "replica")
+    finally:
+        replica.stop()
+        primary.stop()
 
 
 @pytest.mark.ours("the servers are started again by hand")

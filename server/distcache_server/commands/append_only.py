@@ -21,10 +21,11 @@ def bgrewriteaof(client: Client, _: Args) -> Any:
     persistence = client.engine.persistence
     if persistence is None:
         raise NoPersistence
-    if persistence.rewriter.running:
+    rewriter = persistence.rewriter
+    waits = not rewriter.walking and (persistence.walking.locked() or persistence.saver.running)
+    if rewriter.running and not waits:
         raise RewriteInProgress
-    scheduled = persistence.walking.locked() or persistence.saver.running
-    persistence.rewriter.begin()
-    if scheduled:
+    rewriter.begin()
+    if waits:
         return Status(b"Background append only file rewriting scheduled")
     return Status(b"Background append only file rewriting started")

@@ -9,13 +9,18 @@ from distcache_replication.primary import ONLINE
 from distcache_server import logs
 from distcache_server.arguments import Args, integer, is_integer
 from distcache_server.errors import (
+    AddressTooLong,
+    BadFilter,
     BadPrimaryPort,
     BadReplicaOption,
     Failure,
+    NoFilter,
     NoPrimaryLink,
     NoReplication,
+    NotWithin,
     SyntaxFailure,
 )
+from distcache_server.quoting import Unbalanced, split
 from distcache_server.registry import (
     ADMIN,
     ALLOW_BUSY,
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 command = group("server")
 
 NONE = "no-failover"
+LONGEST_ADDRESS = 255
 
 
 def part_of(client: Client) -> Replication:
@@ -159,19 +165,35 @@ def replconf(client: Client, words: Args) -> Any:
             case b"listening-port":
                 it.port = integer(value)
             case b"ip-address":
-                it.address = value[:255].decode("latin-1")
+                if len(value) > LONGEST_ADDRESS:
+                    raise AddressTooLong(len(value))
+                it.address = value.decode("latin-1")
             case b"capa":
                 it.takes_unknown_length |= value.lower() == b"eof"
                 it.knows_histories |= value.lower() == b"psync2"
             case b"rdb-only":
-                it.only_snapshot = integer(value) == 1
+                if (only := integer(value)) not in (0, 1):
+                    raise NotWithin(0, 1)
+                it.only_snapshot = only == 1
             case b"rdb-filter-only":
-                it.no_keys = bool(value)
+                check_filter(value)
+                it.no_keys = True
             case b"version":
                 pass
             case _:
                 raise BadReplicaOption(option)
     return OK
+
+
+def check_filter(value: bytes) -> None:
+    """Refuse a list of parts of a snapshot that has others than functions."""
+    try:
+        parts = split(value)
+    except Unbalanced:
+        raise NoFilter from None
+    for part in parts:
+        if part.lower() != b"functions":
+            raise BadFilter(part)
 
 
 SYNC = NO_ASYNC_LOADING | ADMIN | NO_MULTI | NOSCRIPT
