@@ -438,8 +438,9 @@ def test_a_promoted_replica_is_gone_at_once(start: Start) -> None:
     one, other = start("ours"), start("ours")
     follow(other, one)
     with other.wire() as wire:
-        for words in (("MULTI",), ("REPLICAOF", "NO", "ONE"), ("DEBUG", "SLEEP", 60), ("EXEC",)):
-            wire.command(*words)
+        for words in (("MULTI",), ("REPLICAOF", "NO", "ONE"), ("DEBUG", "SLEEP", 60)):
+            wire.call(*words)
+        wire.command("EXEC")
         eventually(lambda: info(one)["connected_slaves"] == "0")
         assert not wire.has_reply()
     other.kill()
