@@ -281,11 +281,13 @@ class Replicas:
 
     def _go_online(self, it: Replica) -> None:
         it.state = ONLINE
-        assert it.reader is not None
-        it.task = self.loop.create_task(self._follow(it, it.reader))
-        # Not now: what it is answered must go first.
-        self.shipping.ship_soon()
+        reader, it.reader = it.reader, None
+        assert reader is not None
+        # Others may be sent the log now; what this one is answered must go first.
         self.count()
+        it.reader = reader
+        it.task = self.loop.create_task(self._follow(it, reader))
+        self.shipping.ship_soon()
 
     async def _follow(self, it: Replica, reader: Reader) -> None:
         try:

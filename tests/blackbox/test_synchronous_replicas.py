@@ -277,3 +277,17 @@ def test_nothing_confirmed_is_lost(start: Start) -> None:
             pass
     ask(other, "REPLICAOF", "NO", "ONE")
     assert ask(other, "SCARD", "done") >= answered
+
+
+def test_a_replica_that_resumes_is_answered_before_it_is_sent_the_log(start: Start) -> None:
+    """Also where it is the one that writes have waited for."""
+    one, other = start("ours", "--synchronous-replicas", "1"), start("ours")
+    follow(other, one)
+    assert ask(one, "SET", "key", "value") == b"OK"
+    other.stop()
+    eventually(lambda: info(one)["connected_slaves"] == "0")
+    found = info(one)
+    with one.wire() as wire:
+        wire.command("PSYNC", found["master_replid"], found["repl_backlog_first_byte_offset"])
+        assert wire.reply() == b"CONTINUE"
+        assert [b"SET", b"key", b"value"] in (wire.reply(), wire.reply())
