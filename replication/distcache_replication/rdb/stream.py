@@ -91,8 +91,46 @@ class Group(NamedTuple):
     consumers: list[Consumer]
 
 
+class Packed:
+    """Entries that were read, in the nodes in which they stand: a walk unpacks one at a time.
+
+    A million of them, each a tuple, take many times what they take here.
+    """
+
+    def __init__(self) -> None:
+        self.first_id = self.last_id = (0, 0)
+        self._count = 0
+        self._nodes: list[tuple[Id, bytes]] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        for first, packed in self._nodes:
+            yield from _entries(first, packed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Packed | list) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # what is in it changes
+
+    def add(self, first: Id, packed: bytes) -> None:
+        """Take a node, whose entries come after all that are here; BadRdb."""
+        entries = _entries(first, packed)
+        if any(one.id >= other.id for one, other in pairwise(entries)) or (
+            entries and self._count and entries[0].id <= self.last_id
+        ):
+            raise BadRdb("The entries of a stream are not in order")
+        if entries:
+            if not self._count:
+                self.first_id = entries[0].id
+            self.last_id = entries[-1].id
+            self._count += len(entries)
+            self._nodes.append((first, packed))
+
+
 class Stream(NamedTuple):
-    entries: list[Entry]
+    entries: list[Entry] | Packed
     last_id: Id
     first_id: Id
     deleted_id: Id
@@ -121,23 +159,21 @@ def _read_raw_id(data: bytes, pos: int) -> tuple[Id, int]:
 def read_stream(data: bytes, pos: int, version: int) -> tuple[Stream, int]:
     """A stream as one of the three versions has it."""
     nodes, pos = read_length(data, pos)
-    entries: list[Entry] = []
+    entries = Packed()
     for _ in range(nodes):
         raw, pos = read_string(data, pos)
         if len(raw) != _id.size:
             raise BadRdb("The id of a stream's node is no id", pos)
         packed, pos = read_string(data, pos)
-        entries += _node_entries(_id.unpack(raw), listpack.decode(packed))
-    if any(one.id >= other.id for one, other in pairwise(entries)):
-        raise BadRdb("The entries of a stream are not in order", pos)
+        entries.add(_id.unpack(raw), packed)
     count, pos = read_length(data, pos)
     last, pos = _read_id(data, pos)
-    first, deleted, added = entries[0].id if entries else (0, 0), (0, 0), count
+    first, deleted, added = entries.first_id, (0, 0), count
     if version >= 2:
         first, pos = _read_id(data, pos)
         deleted, pos = _read_id(data, pos)
         added, pos = read_length(data, pos)
-    if count != len(entries) or (entries and entries[-1].id > last):
+    if count != len(entries) or entries.last_id > last:
         raise BadRdb("A stream does not have the entries that it says", pos)
     size, pos = read_length(data, pos)
     groups = []
@@ -151,13 +187,13 @@ def read_stream(data: bytes, pos: int, version: int) -> tuple[Stream, int]:
     return Stream(entries, last, first, deleted, added, groups), pos
 
 
-def _estimated(group: Id, entries: list[Entry], last: Id) -> int:
+def _estimated(group: Id, entries: Packed, last: Id) -> int:
     """What a group that came so far has read, where that was not written down; Redis's guess."""
-    if not entries or group < entries[0].id:
+    if not entries or group < entries.first_id:
         return 0
     if group == last:
         return len(entries)
-    return 1 if group == entries[0].id else NEVER
+    return 1 if group == entries.first_id else NEVER
 
 
 def _read_group(data: bytes, pos: int, version: int) -> tuple[Group, int]:
@@ -206,10 +242,10 @@ def _read_consumer(data: bytes, pos: int, version: int) -> tuple[Consumer, int]:
     return Consumer(name, seen, active, pending), pos
 
 
-def _node_entries(first: Id, words: list[bytes]) -> list[Entry]:
+def _entries(first: Id, packed: bytes) -> list[Entry]:
     """The entries of a node that are not deleted."""
     try:
-        return list(_each_entry(first, words))
+        return list(_each_entry(first, listpack.decode(packed)))
     except (ValueError, IndexError):
         raise BadRdb("A node of a stream does not hold entries") from None
 
@@ -296,7 +332,7 @@ def _write_group(group: Group, version: int) -> Iterator[bytes]:
             yield _id.pack(*number)
 
 
-def _nodes(entries: list[Entry]) -> Iterator[list[Entry]]:
+def _nodes(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """The entries, as many together as fit into a node."""
     node: list[Entry] = []
     size = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -72,6 +73,17 @@ def test_many_entries_take_several_nodes() -> None:
     assert stream.read_stream(data, 0, 3)[0] == value
     wide = [Entry((1, number), [b"field", b"x" * 3000]) for number in range(5)]
     assert written(Stream(wide, (1, 4), (1, 0), (0, 0), 5, []))[0] == 5
+
+
+def test_a_large_stream_takes_no_more_memory_than_its_bytes() -> None:
+    entries = [Entry((number, 0), [b"f", b"%d" % number]) for number in range(20_000)]
+    data = written(Stream(entries, (19_999, 0), (0, 0), (0, 0), 20_000, []))
+    tracemalloc.start()
+    value, _ = stream.read_stream(data, 0, 3)
+    assert sum(1 for _ in value.entries) == 20_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(data)
 
 
 ids = st.tuples(st.integers(0, LARGEST), st.integers(0, LARGEST))
