@@ -6,12 +6,20 @@ the row of a key that expired stays, the last value stands in the log, ahead of 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 from distcache_replication import rdb
-from distcache_replication.backing.changes import Change, First, Gathering, Noted, change
+from distcache_replication.backing.changes import (
+    Change,
+    First,
+    Gathering,
+    Noted,
+    change,
+    changes_of_strings,
+)
 from distcache_replication.backing.mapping import ARCHIVE, DELETE
 from distcache_replication.backing.pattern import Matcher
 
@@ -46,6 +54,8 @@ class Noter:
         self.selected = 0
         self.lost = 0
         """Changed keys that were evicted before they were written, by a server without a store."""
+        self.known: Sequence[bytes] = ()
+        """Keys that are all noted, as somebody has seen since the log was last read."""
         self._reader = hiredis.Reader()
         self.gathering = Gathering(self._first())
         self._touched = _writes()
@@ -81,6 +91,7 @@ class Noter:
     def feed(self, data: bytes) -> None:
         """Read what comes next in the log."""
         self.gathering.at(self._first())
+        self.known = ()
         reader = self._reader
         reader.feed(data)
         while (words := reader.gets()) is not False:
@@ -90,11 +101,12 @@ class Noter:
     def ran(self, name: bytes, columns: Columns, index: int, end: int) -> None:
         """What comes next, up to ``end``, are commands of this name in a database."""
         if index == self.home.index:
-            changed = self._touched[name].changed
+            keys = columns[self._touched[name].changed]
             noted = self.gathering.noted
             if not noted:
                 self.gathering.at(self._first())
-            self._changed([key for key in columns[changed] if key not in noted], name in DEADLINES)
+            if keys is not self.known:
+                self._changed([key for key in keys if key not in noted], name in DEADLINES)
         self.offset, self.selected = end, index
 
     def knows(self, name: bytes) -> bool:
@@ -181,8 +193,24 @@ class Noter:
         """Look at keys that have changed, or all, which now hold what the log says up to here."""
         gathering = self.gathering
         noted = gathering.noted
-        some = list(noted) if keys is None else keys
-        gathering.take([self._look(key, noted.pop(key)) for key in some if key in noted])
+        groups: defaultdict[Plan, dict[bytes, Noted]] = defaultdict(dict)
+        for key in list(noted) if keys is None else keys:
+            if (found := noted.pop(key, None)) is not None:
+                groups[found[0]][key] = found
+        for plan, some in groups.items():
+            changes = self._look_at_strings(plan, some)
+            if changes is None:
+                changes = [self._look(key, found) for key, found in some.items()]
+            gathering.take(some, changes)
+
+    def _look_at_strings(self, plan: Plan, some: dict[bytes, Noted]) -> Iterable[Change] | None:
+        """Look at many keys together, where all of them hold plain strings."""
+        parts, mask = self.home.values.parts, self.home.values.mask
+        values: list[Any] = [parts[hash(key) & mask].get(key) for key in some]
+        if plan.any_type or set(map(type, values)) != {bytes}:
+            return None
+        variables = (found[1] for found in some.values())
+        return changes_of_strings(list(some), plan, variables, rdb.STRING, values)
 
     def _look(self, key: bytes, found: Noted) -> Change:
         plan, variables = found

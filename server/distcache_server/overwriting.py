@@ -14,6 +14,7 @@ from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 
 if TYPE_CHECKING:
+    from distcache_replication.backing.changes import Noted
     from distcache_replication.backing.plan import Plan
 
     from distcache_server.fitting import Fitting
@@ -77,10 +78,14 @@ def _by_plan(
 ) -> Iterable[tuple[Plan, Sequence[bytes]]]:
     """The values of keys that are rows, by their plans."""
     match, plans, waits = loader.match, loader.plans, loader.waits
-    # Keys that have changed since the last batch are known by now.
-    noted = waits.writer.noter.gathering.noted if waits is not None else {}
-    if len(plans) == 1 and all(map(noted.__contains__, keys)):
-        return ((plans[0], values),)
+    noted: dict[bytes, Noted] = {}
+    if waits is not None:
+        # Keys that have changed since the last batch are known by now.
+        noter = waits.writer.noter
+        noted = noter.gathering.noted
+        if len(plans) == 1 and all(map(noted.__contains__, keys)):
+            noter.known = keys
+            return ((plans[0], values),)
     found: dict[Plan, list[bytes]] = {}
     for key, value in zip(keys, values, strict=True):
         if key in noted:

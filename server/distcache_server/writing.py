@@ -41,7 +41,7 @@ PAUSE_S = 0.002
 """Between two looks at the log, so that many commands are noted together."""
 SLICE = 200
 """Keys that are looked at before others have their turn."""
-RESTS, LONGEST_REST_S = 3, 1.0
+RESTS, LONGEST_REST_S = 7, 1.0
 """After a batch the writer rests for so many times as long as it took, at most so long, if nobody
 waits for the next: so that clients have their time, and what changes again and again is written
 once.  It does not rest where the store is more than half as far behind as it may be."""

@@ -22,7 +22,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -52,8 +52,19 @@ class Kind:
     family: str
     """What it is written like: integer, decimal, text, bytes, boolean, uuid, time, json, array."""
     fit: Fit
-    ascii: bool = False
-    """Whatever is ASCII without NUL fits."""
+    simple: Callable[[bytes], object] = lambda _: False
+    """Whether values with a NUL between each two all fit, and are written as they are."""
+
+    def are_simple(self, values: Sequence[bytes]) -> bool:
+        """Whether all these fit, and are written as they are; some that do may not be known to."""
+        joined = b"\0".join(values)
+        return joined.count(0) == len(values) - 1 and bool(self.simple(joined))
+
+    def fit_all(self, values: Sequence[bytes]) -> Sequence[str | bytes]:
+        """What ``fit`` gives for each."""
+        if self.are_simple(values):
+            return b"\0".join(values).decode().split("\0")
+        return list(map(self.fit, values))
 
     def to_json(self, value: bytes) -> str:
         """A value, as written in the cache, within a JSON text."""
@@ -141,7 +152,8 @@ def integer(name: str, bits: int) -> Kind:
             raise Unfit(f"{_shown(value)} is not an integer of {bits} bits")
         return value.decode()
 
-    return Kind(name, "integer", fit)
+    number = rb"[1-9][0-9]{0,%d}" % (short - 2)
+    return Kind(name, "integer", fit, re.compile(rb"%b(?:\0%b)*" % (number, number)).fullmatch)
 
 
 def numeric(precision: int | None = None, scale: int = 0) -> Kind:
@@ -196,7 +208,7 @@ def text(name: str = "text", most: int | None = None) -> Kind:
             raise Unfit(f"{_shown(value)} is longer than {most} characters")
         return found
 
-    return Kind(name, "text", fit, ascii=most is None)
+    return Kind(name, "text", fit) if most is not None else Kind(name, "text", fit, bytes.isascii)
 
 
 def _fit_bytes(value: bytes) -> bytes:

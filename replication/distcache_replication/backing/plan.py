@@ -6,7 +6,7 @@ the type of every column, so that rows are read and values are judged without as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -183,12 +183,28 @@ class Plan:
         form = self.form
         if form == "column":
             column = self.columns[0]
-            if not (_kind(column).ascii and _is_ascii(values)):
+            if not _kind(column).are_simple(values):
                 for value in values:
                     self._fit(column, value)
         elif form != "any":
             for value in values:
                 self.fit(rdb.STRING, value)
+
+    def fit_all(
+        self, variables: Iterable[Sequence[bytes]], values: Sequence[bytes]
+    ) -> tuple[Iterable[tuple[str | bytes, ...]], Iterable[list[Field]]] | None:
+        """What the columns of the key and the others get for many strings, in fewer steps.
+
+        None where that cannot be, or one of them does not fit.
+        """
+        if self.form != "column" or len(self.keys) > 1:
+            return None
+        try:
+            keys = _kind(self.keys[0]).fit_all([it[0] for it in variables])
+            fields = _kind(self.columns[0]).fit_all(values)
+        except Unfit:
+            return None
+        return zip(keys, strict=True), map(list, zip(fields, strict=True))
 
     def fit_field(self, field: bytes, value: bytes) -> Field:
         """What a column gets for one field of a hash; Unfit."""
@@ -225,12 +241,6 @@ def _member(column: Column, found: dict[str, Any]) -> bytes | None:
         return None if value is None else _kind(column).from_json(value)
     except Unfit as error:
         raise Unfit(f"column {column.name}: {error.reason}") from None
-
-
-def _is_ascii(values: Sequence[bytes]) -> bool:
-    """Whether all that these consist of is ASCII without NUL."""
-    joined = b"".join(values)
-    return joined.isascii() and b"\0" not in joined
 
 
 def _encoded(name: str) -> bytes:

@@ -119,6 +119,20 @@ def test_commands_that_ran_together_are_not_read() -> None:
     assert (it.offset, it.selected) == (120, 1)
 
 
+def test_what_is_known_to_be_noted_is_not_looked_up_again() -> None:
+    it = noter()
+    names, keys, values = [b"set"] * 2, [b"drop:1", b"keep:1"], [b"x", b"y"]
+    it.ran(b"SET", [names, keys, values], 0, 50)
+    it.known = keys
+    it.ran(b"SET", [names, keys, values], 0, 100)
+    assert it.gathering.noted.keys() == {b"drop:1", b"keep:1"}
+    # What was read of the log since may have unmade that.
+    it.known = keys
+    feed(it, "del keep:1")
+    it.ran(b"SET", [names, keys, values], 0, 200)
+    assert it.gathering.noted.keys() == {b"drop:1", b"keep:1"}
+
+
 def test_what_a_key_held_at_last() -> None:
     """Its row stays that, or goes to the archive as that."""
     it = noter()

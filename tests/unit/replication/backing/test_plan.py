@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import pytest
 from distcache_replication import rdb
 from distcache_replication.backing import kinds, mapping
+from distcache_replication.backing.changes import change, changes_of_strings
 from distcache_replication.backing.errors import Unfit
 from distcache_replication.backing.kinds import Kind
 from distcache_replication.backing.plan import Column, Plan, Table, bind
+from hypothesis import given
+from hypothesis import strategies as st
+
+KINDS = [
+    *(kinds.text(), kinds.text("varchar(3)", 3), kinds.integer("int2", 16)),
+    *(kinds.integer("int8", 64), kinds.numeric(), kinds.BOOLEAN, kinds.BYTES),
+]
+WORDS = st.one_of(
+    st.integers(-(2**64), 2**64).map(b"%d".__mod__),
+    st.sampled_from([b"", b"0", b"-0", b"007", b"1\0", b"\0", b"\xff", b"true", b"a\0b"]),
+    st.text(max_size=5).map(str.encode),
+)
+
+
+def outcome(of: Callable[[], Sequence[object]]) -> Sequence[object] | None:
+    try:
+        return of()
+    except Unfit:
+        return None
 
 
 def plan(kind: Kind, form: str = "column") -> Plan:
@@ -46,3 +67,24 @@ def test_many_strings_are_judged_as_each_alone(of: Plan, values: list[bytes], fi
     for judge in (each, lambda: of.fit_strings(values)):
         with nullcontext() if fit else pytest.raises(Unfit):
             judge()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda it: it.name)
+@given(values=st.lists(WORDS, max_size=4))
+def test_many_values_fit_as_each_alone(kind: Kind, values: list[bytes]) -> None:
+    each = outcome(lambda: list(map(kind.fit, values)))
+    assert outcome(lambda: kind.fit_all(values)) == each
+
+
+def test_changes_of_many_strings_are_those_of_each() -> None:
+    of = plan(kinds.integer("int4", 32))
+    keys, variables = [b"row:a", b"row:b"], [(b"a",), (b"b",)]
+    made = changes_of_strings(keys, of, variables, rdb.STRING, [b"1", b"-2"])
+    assert made is not None
+    assert list(made) == [
+        change(b"row:a", of, (b"a",), rdb.STRING, b"1", None),
+        change(b"row:b", of, (b"b",), rdb.STRING, b"-2", None),
+    ]
+    assert changes_of_strings(keys, of, variables, rdb.STRING, [b"1", b"x"]) is None
+    hashes = plan(kinds.text(), "hash")
+    assert changes_of_strings(keys, hashes, variables, rdb.STRING, [b"1", b"2"]) is None

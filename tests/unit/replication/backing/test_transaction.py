@@ -45,7 +45,7 @@ def written(number: int, fields: dict[bytes, bytes] | None) -> Change:
 
 def gathered(*changes: Change) -> Gathering:
     gathering = Gathering(First(0, 0, 0.0))
-    gathering.take(changes)
+    gathering.take([it.key for it in changes], changes)
     return gathering
 
 
@@ -125,7 +125,7 @@ def test_the_last_state_wins() -> None:
     gathering.noted[b"row:1"] = (ROWS, (b"1",))
     assert gathering.size == 2
     del gathering.noted[b"row:1"]
-    gathering.take([written(1, None)])
+    gathering.take([b"row:1"], [written(1, None)])
     batch = gathering.seal(THERE, 100)
     assert batch.changes == {b"row:1": written(1, None)}
     assert batch.size == 1
@@ -137,7 +137,7 @@ def test_a_row_that_goes_to_the_archive_and_comes_back() -> None:
     gathering = gathered()
     gathering.keep(written(1, {b"value": b"last"}))
     gathering.archive(written(1, None))
-    gathering.take([written(1, {b"value": b"new"})])
+    gathering.take([b"row:1"], [written(1, {b"value": b"new"})])
     talk = Conversation(steps(gathering.seal(THERE, 0), 9))
     found = []
     while (step := talk.step) is not None:
