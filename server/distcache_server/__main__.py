@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if only_sql:
         return print_setup(config)
     if only_test:
-        if config.backing_store:
+        if config.backing_store or config.backing_map:
             from distcache_server import backing
 
             try:

@@ -38,6 +38,8 @@ async def opened(config: Config, *, prepared: bool = True) -> tuple[WritableStor
 
     It has our own tables then, and those of keys of any type, unless ``prepared`` is false.
     """
+    if not config.backing_store:
+        raise CannotBack("there is a backing-map, but no backing-store: set it, too")
     try:
         mappings = _mappings(config)
         store = open_store(
@@ -145,9 +147,9 @@ def test(config: Config) -> None:
 
 async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
     """Read through the store that is configured, if there is one; raises CannotBack."""
-    if not engine.config.backing_store:
-        return
     config = engine.config
+    if not (config.backing_store or config.backing_map):
+        return
     store, plans = await opened(config)
     feed = await _feed(config, store, plans)
     engine.reader = Loader(engine, store, plans, call_soon)

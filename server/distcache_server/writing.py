@@ -109,6 +109,7 @@ class Writer:
         self._begun_s = self._written_s = monotonic()
         """When the last batch was begun, and when it was written."""
         self._rarely = logs.Rarely()
+        engine.config.on_change(self.woken.set, "backing-batch-delay", "backing-batch-size")
 
     @property
     def persistence(self) -> Persistence:

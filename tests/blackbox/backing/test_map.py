@@ -6,7 +6,7 @@ import pytest
 from distcache_server.__main__ import main
 
 from tests.blackbox.backing.conftest import Backed
-from tests.support import Process, StartServer
+from tests.support import Process, StartServer, free_port
 from tests.support.databases import Database, PostgresDatabase
 
 pytestmark = pytest.mark.ours("the backing store")
@@ -153,6 +153,16 @@ def test_a_store_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
         said = capsys.readouterr().err
         assert reason in said
         assert "hunter2" not in said
+
+
+def test_a_map_without_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text('[users]\nkey = "user:{id}"\n')
+    for words in (["--test-config"], []):
+        assert main(["--backing-map", str(path), "--port", str(free_port()), *words]) == 1
+    said = capsys.readouterr()
+    assert "no backing-store: set it" in said.err
+    assert "no backing-store: set it" in said.out
 
 
 def _info(server: Process) -> bytes:

@@ -44,6 +44,16 @@ def test_rows_come_change_and_go(users: Database, backed: Backed) -> None:
     assert ask(server, "HGETALL", "user:1") == []
 
 
+@pytest.mark.parametrize("name", ["backing-batch-delay", "backing-batch-size"])
+def test_settings_count_at_once(users: Database, backed: Backed, name: str) -> None:
+    server = backed(USERS, "--backing-batch-delay", "300000")
+    write_all(server)
+    ask(server, "HSET", "user:1", "name", "one")
+    eventually(lambda: figure(server, "pending") == "1")
+    ask(server, "CONFIG", "SET", name, "1")
+    eventually(lambda: rows(users) == [(1, "one", None)])
+
+
 def test_other_forms(database: Database, backed: Backed) -> None:
     database.execute(
         "CREATE TABLE things (id text PRIMARY KEY, name text, size numeric(5,1), ok boolean,"
