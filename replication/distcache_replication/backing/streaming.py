@@ -5,7 +5,8 @@ other way, ``pg_logical_slot_peek_binary_changes``, decodes the WAL again and ag
 slot began, which takes seconds under load.
 
     to us    Byte1 kind, Int32 length of the rest and itself, the rest:
-             W  copying begins; E  an error, fields of Byte1 and String; d  CopyData with
+             W  copying begins; E, N  an error or a notice, fields of Byte1 and String; d  CopyData
+             with
              w  Int64 start, Int64 end of the WAL, Int64 time, a message of pgoutput; or with
              k  Int64 end of the WAL that was sent, Int64 time, Byte1 1 if it wants an answer
     from us  Q  String START_REPLICATION ...
@@ -37,6 +38,9 @@ CHUNK = 1 << 14
 """Bytes that are taken before others have their turn."""
 IN_USE = "55006"
 """The code of the error when another connection streams the slot."""
+UNPUBLISHED = "55000"
+"""That of the warning of PostgreSQL 18 when the publication is not there: what follows is left out,
+where earlier versions end with an error."""
 
 
 class SlotInUse(Away):
@@ -82,10 +86,15 @@ def content(data: bytes) -> Data | Alive:
     raise Refused("the walsender said something that is not known")
 
 
+def _said(data: bytes) -> tuple[str, str]:
+    """The code and the text of an error or a notice."""
+    fields = {it[:1]: it[1:].decode("utf-8", "replace") for it in data.split(b"\0") if it}
+    return fields.get(b"C", ""), fields.get(b"M", "an error without a text")
+
+
 def refusal(data: bytes) -> Refused | Away:
     """The error of an ErrorResponse."""
-    fields = {it[:1]: it[1:].decode("utf-8", "replace") for it in data.split(b"\0") if it}
-    code, text = fields.get(b"C", ""), fields.get(b"M", "an error without a text")
+    code, text = _said(data)
     if code == IN_USE:
         return SlotInUse(text)
     # It shuts down, starts, or has no connection left.
@@ -134,6 +143,8 @@ class Stream:
         kind, data = found
         if kind == b"E":
             raise refusal(data)
+        if kind == b"N" and _said(data)[0] == UNPUBLISHED:
+            raise refusal(data)
         if kind in (b"c", b"C", b"Z"):
             raise Away("it has stopped to tell of changes")
         return found
@@ -172,6 +183,7 @@ class Stream:
 async def connect(address: str, timeout_s: float, silence_s: float) -> Stream:
     """Connect to a walsender of the database."""
     settings = SETTINGS | {"replication": "database", "bytea_output": "hex"}
+    settings["client_min_messages"] = "warning"
     try:
         async with asyncio.timeout(timeout_s):
             connection = await asyncpg.connect(address, server_settings=settings)

@@ -86,6 +86,7 @@ def test_rights(
     postgres.execute(
         "CREATE TABLE users (id integer PRIMARY KEY, name text, secret text)",
         f"CREATE ROLE {role} LOGIN",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",  # which PostgreSQL 14 still grants
     )
     path = tmp_path / "map.toml"
     address = postgres.address.replace("postgres@", f"{role}:hunter2@")

@@ -1,6 +1,7 @@
 """What a walsender and we say to each other."""
 
 from struct import pack
+from unittest.mock import MagicMock
 
 import pytest
 from distcache_replication.backing.errors import Away, Refused
@@ -8,6 +9,7 @@ from distcache_replication.backing.streaming import (
     Alive,
     Data,
     SlotInUse,
+    Stream,
     content,
     refusal,
     start_command,
@@ -42,3 +44,20 @@ def test_errors() -> None:
     assert type(error("55006")) is SlotInUse
     assert error("42704").reason == "it is not to be"
     assert refusal(b"\xff\0").reason
+
+
+def message(kind: bytes, data: bytes) -> bytes:
+    return kind + pack("!I", len(data) + 4) + data
+
+
+async def test_a_publication_that_is_not_there_is_no_mere_warning() -> None:
+    """PostgreSQL 18 goes on without the changes that it would have told."""
+    stream = Stream(MagicMock(), 1.0)
+    alive = message(b"d", b"k" + pack("!QqB", 7, 3, 0))
+    other = message(b"N", b"SWARNING\0C01000\0Msomething else\0\0")
+    stream._reader.feed_data(other + alive)
+    assert await stream.read() == Alive(7, asks=False)
+    skipped = b'SWARNING\0C55000\0Mskipped loading publication "distcache"\0\0'
+    stream._reader.feed_data(message(b"N", skipped) + alive)
+    with pytest.raises(Refused, match="skipped loading publication"):
+        await stream.read()
