@@ -366,7 +366,12 @@ def test_a_promoted_replica_goes_on(users: Database, backed: Backed) -> None:
     assert (7, "seven", None) in rows(users)
     assert ask(one, "HGET", "user:6", "name") == b"one"
     assert figure(one, "write_status") == "replica"
-    assert is_written(other, users)
+
+    def is_complete() -> bool:  # unless a ping to the replica came in between
+        write_all(other)
+        return is_written(other, users)
+
+    eventually(is_complete)
 
 
 def test_a_replica_that_lacks_what_the_rows_have(users: Database, backed: Backed) -> None:
