@@ -637,8 +637,8 @@ class Config(
                 with open(self.locate(self.logfile), "a"):
                     pass
             except OSError as error:
-                problem = os.strerror(error.errno or 0)
-                raise ConfigError(f"Can't open the log file: {problem}") from None
+                problem = f"{self.locate(self.logfile)}: {os.strerror(error.errno or 0)}"
+                raise ConfigError(f"Can't open the log file {problem}") from None
         if self.cluster_enabled and self.replicaof:
             raise ConfigError("replicaof directive not allowed in cluster mode")
         ours = b"#" + hashlib.sha256(self.requirepass).hexdigest().encode("ascii")
