@@ -196,6 +196,12 @@ class Session(asyncio.Protocol):
             failover=self.link.failover,
         )
 
+    @property
+    def behind(self) -> int:
+        """Bytes of the log that have arrived and are not applied."""
+        cut_off = 0 if self._framer is None else self._fed
+        return self._size + cut_off + len(self._held)
+
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
