@@ -4,7 +4,8 @@
 #   docker run --publish 6379:6379 --volume distcache:/data distcache-server
 #
 # Directives follow the image's name: `... distcache-server --requirepass secret --maxmemory 1gb`. A
-# configuration file comes first, mounted into the container: `... distcache-server /etc/my.conf`.
+# configuration file comes first, mounted into the container: `... distcache-server /etc/my.conf`. They
+# take the place of `--protected-mode no` below: where there is no password, repeat it.
 
 ARG PYTHON=3.13
 
