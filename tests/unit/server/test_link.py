@@ -30,7 +30,6 @@ class Replica:
             persistence=persistence,
             replay=self.replay,
             has_history=True,
-            net_input=0,
             loop=SimpleNamespace(call_soon=lambda _: None),
         )
         link = SimpleNamespace(replication=replication, failover=False, heard_s=0.0)
