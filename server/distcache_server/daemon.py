@@ -368,6 +368,8 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    # The terminal may close: as in Redis, that is no reason to stop.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         await server.__aenter__()
     except listeners.CannotListen as error:

@@ -90,6 +90,15 @@ def test_into_the_background_and_out_of_it(tmp_path: Path) -> None:
     assert "bye bye" in (tmp_path / "log").read_text()
 
 
+def test_a_terminal_that_closes(start_server: StartServer) -> None:
+    server = start_server()
+    with server.wire() as wire:
+        assert wire.call("SET", "key", "value") == b"OK"
+        server.process.send_signal(signal.SIGHUP)
+        assert wire.call("GET", "key") == b"value"
+    assert server.stop() == 0
+
+
 def test_systemd_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_server: StartServer
 ) -> None:
