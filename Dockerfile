@@ -15,11 +15,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY replication replication
 # The wheel, and those of everything that it needs, so that the second stage downloads nothing.
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[postgres,kafka]"
 
 FROM python:${PYTHON}-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels distcache-server \
+    pip install --no-cache-dir --no-index --find-links /wheels "distcache-server[postgres,kafka]" \
     && useradd --system --user-group --uid 10001 --home-dir /data --shell /usr/sbin/nologin distcache \
     && install --directory --owner distcache --group distcache --mode 0750 /data
 
