@@ -4,7 +4,8 @@
 #   docker run --publish 6379:6379 --volume distcache:/data distcache-server
 #
 # Directives follow the image's name: `... distcache-server --requirepass secret --maxmemory 1gb`. A
-# configuration file comes first, mounted into the container: `... distcache-server /etc/my.conf`.
+# configuration file comes first, mounted into the container: `... distcache-server /etc/my.conf`. They
+# take the place of `--protected-mode no` below: where there is no password, repeat it.
 
 ARG PYTHON=3.13
 
@@ -14,11 +15,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY replication replication
 # The wheel, and those of everything that it needs, so that the second stage downloads nothing.
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[postgres,kafka]"
 
 FROM python:${PYTHON}-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels distcache-server \
+    pip install --no-cache-dir --no-index --find-links /wheels "distcache-server[postgres,kafka]" \
     && useradd --system --user-group --uid 10001 --home-dir /data --shell /usr/sbin/nologin distcache \
     && install --directory --owner distcache --group distcache --mode 0750 /data
 

@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if only_sql:
         return print_setup(config)
     if only_test:
-        if config.backing_store or config.backing_map:
-            from distcache_server import backing
+        from distcache_server import backing
 
+        if backing.is_asked_for(config):
             try:
                 backing.test(config)
             except backing.CannotBack as error:

@@ -33,13 +33,20 @@ class CannotBack(Exception):
     """The backing store or its map cannot be used; the text says why, and the cure."""
 
 
+def is_asked_for(config: Config) -> bool:
+    """Does a directive ask for the backing store?"""
+    return bool(config.backing_store or config.backing_map or config.backing_invalidation != "no")
+
+
 async def opened(config: Config, *, prepared: bool = True) -> tuple[WritableStore, list[Plan]]:
     """The store that is configured, and the plans of all mappings; raises CannotBack.
 
     It has our own tables then, and those of keys of any type, unless ``prepared`` is false.
     """
     if not config.backing_store:
-        raise CannotBack("there is a backing-map, but no backing-store: set it, too")
+        raise CannotBack(
+            "there is no backing-store: set it, or leave out backing-map and backing-invalidation"
+        )
     try:
         mappings = _mappings(config)
         store = open_store(
@@ -148,7 +155,7 @@ def test(config: Config) -> None:
 async def start(engine: Engine, call_soon: Callable[[Callable[[], None]], object]) -> None:
     """Read through the store that is configured, if there is one; raises CannotBack."""
     config = engine.config
-    if not (config.backing_store or config.backing_map):
+    if not is_asked_for(config):
         return
     store, plans = await opened(config)
     feed = await _feed(config, store, plans)

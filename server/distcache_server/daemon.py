@@ -108,6 +108,11 @@ class Server:
         config = self.config
         clients = listeners.raise_file_limit(config.maxclients)
         if clients != config.maxclients:
+            logs.warning(
+                "maxclients reduced: the limit of open files (ulimit -n) is too low",
+                maxclients=clients,
+                needed=config.maxclients + listeners.RESERVED_FILES,
+            )
             config.set([(b"maxclients", b"%d" % clients)])
         await backing.start(self.engine, self.loop.call_soon)
         # All listen from here on, but nobody is served before the first pause: by then the keys
@@ -330,6 +335,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 async def _serve(config: Config) -> int:
     """Run until a signal or SHUTDOWN; the exit status."""
+    if not (config.port and config.bind) and not config.unixsocket:
+        logs.warning("Configured to not listen anywhere, exiting.")
+        return 1
     try:
         server = Server(config)
     except ConfigError as error:
@@ -351,12 +359,17 @@ async def _serve(config: Config) -> int:
             else:
                 server.shut_down(flags)
         except CannotSave:
-            logs.warning("Errors trying to shut down the server: it goes on")
+            logs.warning(
+                "Errors trying to shut down the server: it goes on."
+                " SHUTDOWN NOSAVE or FORCE stops it without the snapshot"
+            )
 
     server.engine.evictor.process_size = memory.resident
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    # The terminal may close: as in Redis, that is no reason to stop.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         await server.__aenter__()
     except listeners.CannotListen as error:
@@ -389,5 +402,11 @@ def run(config: Config) -> int:
     # The engine creates no reference cycles, so there is nothing to collect; with millions of
     # values a collection would stop the world for seconds.
     gc.disable()
+    try:
+        # The event loop itself opens some.
+        listeners.raise_file_limit(config.maxclients)
+    except listeners.CannotListen as error:
+        logs.warning("Cannot listen", reason=str(error))
+        return 1
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(config))

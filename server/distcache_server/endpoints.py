@@ -83,26 +83,36 @@ class Health:
         return answer(HTTPStatus.OK, status="alive", uptime_seconds=uptime_s)
 
     def readiness(self, _: str) -> Answer:
-        """200 while clients are served, 503 while the server stops."""
+        """200 while clients are served, 503 while the server loads its data or stops."""
         if self.ready():
             return answer(HTTPStatus.OK, status="ready")
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, status="stopping")
+        status = "stopping" if self.engine.loading is None else "loading"
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, status=status)
 
     def leader(self, _: str) -> Answer:
         """200 from a primary, 503 from a replica."""
         return self._role("primary")
 
     def replica(self, query: str) -> Answer:
-        """200 from a replica that is no more than ``lag`` bytes behind, 503 from others."""
-        lag = parse_qs(query, keep_blank_values=True).get("lag", ["0"])
-        if len(lag) != 1 or not lag[0] or memory(lag[0].encode()) is None:
-            return answer(HTTPStatus.BAD_REQUEST, error="lag is a number of bytes: 1000, 16kb, 1mb")
-        return self._role("replica")
+        """200 from a replica, 503 from a primary.
 
-    def _role(self, wanted: str) -> Answer:
+        With ``lag`` the link has to be up, too, and no more than so many bytes left to apply.
+        """
+        words = parse_qs(query, keep_blank_values=True).get("lag")
+        if words is None:
+            return self._role("replica")
+        lag = memory(words[0].encode()) if len(words) == 1 and words[0] else None
+        if lag is None:
+            return answer(HTTPStatus.BAD_REQUEST, error="lag is a number of bytes: 1000, 16kb, 1mb")
+        replication = self.engine.replication
+        link = None if replication is None else replication.link
+        session = link.session if link is not None and link.is_up else None
+        return self._role("replica", session is not None and session.behind <= lag)
+
+    def _role(self, wanted: str, fit: bool = True) -> Answer:
         lines = dict(info.replication(self.engine))
         role = "primary" if lines["role"] == "master" else "replica"
-        status = HTTPStatus.OK if role == wanted else HTTPStatus.SERVICE_UNAVAILABLE
+        status = HTTPStatus.OK if role == wanted and fit else HTTPStatus.SERVICE_UNAVAILABLE
         return answer(
             status,
             role=role,

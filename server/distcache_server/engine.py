@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sized
 from typing import TYPE_CHECKING
 
 from distcache_replication.history import History
@@ -265,6 +265,7 @@ class Engine:
         # What open connections have counted so far is taken off the sum.
         self.counters.net_input = -sum(client.net_in for client in self.clients.values())
         self.counters.net_output = -sum(client.net_out for client in self.clients.values())
+        self.counters.repl_output = -sum(client.net_out for client in self.replicas)
         for stats in self.stats.values():
             stats.reset()
         for keyspace in self.databases:
@@ -272,17 +273,21 @@ class Engine:
             keyspace.buried = 0
         self.rates = Rates()
 
+    @property
+    def replicas(self) -> Collection[Client]:
+        """The clients that follow our log."""
+        return () if self.replication is None else self.replication.replicas.clients.keys()
+
     def totals(self) -> Totals:
         """What the server has done so far."""
-        clients = self.clients.values()
+        counters, clients = self.counters, self.clients.values()
         return Totals(
             sum(stats.calls for stats in self.stats.values()),
-            self.counters.net_input + sum(client.net_in for client in clients),
-            self.counters.net_output + sum(client.net_out for client in clients),
+            counters.net_input + counters.repl_input + sum(client.net_in for client in clients),
+            counters.net_output + sum(client.net_out for client in clients),
+            counters.repl_input,
+            counters.repl_output + sum(client.net_out for client in self.replicas),
         )
-
-    def total_changes(self) -> int:
-        return sum(keyspace.changes for keyspace in self.databases)
 
     def _pause_changed(self) -> None:
         self.freeze()

@@ -46,7 +46,6 @@ PIECE = 32 << 10
 READ_AHEAD = 4 << 20
 """Bytes that may wait to be taken."""
 LINE = 64 << 10
-MOST_DATABASES = 1 << 31
 SHORT = 4 << 10
 """So few bytes of a command that is cut off are read again when more have come."""
 END = b"\r\n"
@@ -196,6 +195,12 @@ class Session(asyncio.Protocol):
             failover=self.link.failover,
         )
 
+    @property
+    def behind(self) -> int:
+        """Bytes of the log that have arrived and are not applied."""
+        cut_off = 0 if self._framer is None else self._fed
+        return self._size + cut_off + len(self._held)
+
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -211,7 +216,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.link.heard_s = monotonic()
-        self.replication.net_input += len(data)
+        self.engine.counters.repl_input += len(data)
         inbox, size = self._inbox, len(data)
         inbox += (
             [data] if size <= PIECE else [data[at : at + PIECE] for at in range(0, size, PIECE)]

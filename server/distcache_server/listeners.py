@@ -11,8 +11,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from distcache_server import logs
-
 
 class CannotListen(Exception):
     """No socket could be opened; the message says which and why."""
@@ -148,7 +146,10 @@ def unix(path: str, mode: int, backlog: int) -> socket.socket:
 
 
 def raise_file_limit(clients: int) -> int:
-    """Allow as many open files as clients need; how many clients that makes."""
+    """Allow as many open files as clients need; how many clients that makes.
+
+    Raises CannotListen where there would be none.
+    """
     try:
         import resource
     except ImportError:
@@ -164,12 +165,10 @@ def raise_file_limit(clients: int) -> int:
         except (ValueError, OSError):
             continue
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if soft < wanted:
-        logs.warning(
-            "maxclients reduced: the limit of open files (ulimit -n) is too low",
-            maxclients=soft - RESERVED_FILES,
-            limit=soft,
-            needed=wanted,
+    if soft <= RESERVED_FILES:
+        raise CannotListen(
+            f"the limit of open files (ulimit -n) is {soft}: raise it to {wanted},"
+            f" or at least above {RESERVED_FILES}"
         )
     return min(clients, soft - RESERVED_FILES)
 

@@ -77,7 +77,9 @@ def _log(level: int, event: str, fields: dict[str, object]) -> None:
 
 
 def _with_fields(event: str, fields: dict[str, object]) -> str:
-    return " ".join([event, *(f"{name}={_shown(value)}" for name, value in fields.items())])
+    """The fields that have a value stand behind the sentence."""
+    shown = (f"{name}={_shown(value)}" for name, value in fields.items() if value is not None)
+    return " ".join([event, *shown])
 
 
 def _shown(value: object) -> str:

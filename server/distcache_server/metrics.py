@@ -59,7 +59,11 @@ GAUGES = (
         lambda it: int(time.monotonic() - it.started_monotonic),
     ),
     Figure("start_time_seconds", "When the server was started.", lambda it: it.started_ms / 1000),
-    Figure("connected_clients", "Clients that are connected.", lambda it: len(it.clients)),
+    Figure(
+        "connected_clients",
+        "Clients that are connected, without replicas.",
+        lambda it: len(it.clients) - len(it.replicas),
+    ),
     Figure(
         "blocked_clients",
         "Clients that wait: for a key, or for the end of a pause.",
@@ -79,6 +83,7 @@ GAUGES = (
         lambda _: memory.resident(),
     ),
     Figure("memory_max_bytes", "The directive maxmemory.", lambda it: it.config.maxmemory),
+    Figure("config_maxmemory", "The directive maxmemory.", lambda it: it.config.maxmemory),
     Figure("mem_fragmentation_ratio", "Bytes in memory for each byte used.", _fragmentation),
     Figure("memory_fragmentation_ratio", "Bytes in memory for each byte used.", _fragmentation),
     Figure("total_system_memory_bytes", "Memory of this machine.", lambda _: memory.total()),
@@ -179,6 +184,8 @@ FROM_INFO = {
     "aof_pending_bio_fsync": ("aof_pending_bio_fsync", "1: the log is being flushed."),
     "aof_delayed_fsync": ("aof_delayed_fsync", "Writes that waited for a flush."),
     "loading": ("loading_dump_file", "1: data is being loaded."),
+    "pubsub_channels": ("pubsub_channels", "Channels that somebody subscribes to."),
+    "pubsub_patterns": ("pubsub_patterns", "Patterns that somebody subscribes to."),
 }
 """Lines of these sections of INFO that are metrics as they are, where they are there."""
 STATUS = {"ok": 1, "err": 0}
@@ -205,6 +212,9 @@ def overall(engine: Engine) -> Iterator[Metric]:
         ("net_output_bytes", "Bytes sent to clients.", totals.net_output),
     ):
         yield CounterMetricFamily(f"redis_{name}", text, total)
+    for line, seconds in info.cpu(engine):
+        name = f"redis_{line.removeprefix('used_')}_seconds"
+        yield CounterMetricFamily(name, "Processor time.", float(seconds))
     lines = dict(chain.from_iterable(section(engine) for section in SECTIONS))
     for line, (name, text) in FROM_INFO.items():
         if line in lines:

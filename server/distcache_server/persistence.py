@@ -243,7 +243,8 @@ class Persistence:
         except OSError as error:
             logs.warning("The last writes may not be on disk", error=error.strerror)
         self._release(self.log.end)
-        self._refuse_writes(None)
+        self._log_error = None
+        self.judge()
         if not self.journal.active and not self.engine.follows:
             # What is written from now on is in no log.
             self.history.reset()
@@ -314,7 +315,7 @@ class Persistence:
         logs.notice("Saving the final RDB snapshot before exiting.")
         if engine.snapshot.save():
             return True
-        logs.warning("Error trying to save the DB", exiting=force)
+        logs.warning("Error trying to save the DB", exiting="yes" if force else "no")
         return force
 
     def _whereabouts(self) -> dict[bytes, bytes]:
@@ -398,7 +399,8 @@ class Persistence:
             self.keeper.make_room()
         reason = disk.error.strerror or str(disk.error)
         if self._refuse_writes(b"Errors writing to the AOF file: " + reason.encode()):
-            logs.warning("Cannot write the log: writes are refused", error=reason, lost=disk.lost)
+            until = "a new base is written" if disk.lost else "it can be written"
+            logs.warning("Cannot write the log: writes are refused", error=reason, until=until)
         self._release(disk.acknowledged)
         while self._parked:
             _, connection, data = self._parked.popleft()

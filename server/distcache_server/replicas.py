@@ -204,6 +204,7 @@ class Replicas:
         # These refer to it; the collector is off.
         it.task = it.reader = None
         if self.clients.pop(client, None) is not None:
+            self.engine.counters.repl_output += client.net_out
             logs.notice("Connection with replica lost", replica=client.address)
             self._left_s = monotonic()
             self.count()

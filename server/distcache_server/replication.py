@@ -45,8 +45,6 @@ class Replication:
         self.replay.client.user = b""
         self.has_history = False
         """Our keys are those of our history at the end of our log."""
-        self.net_input = 0
-        """Bytes that came from primaries."""
         self.panicked: Callable[[], None] = _nothing
         """Ends the server, where the configuration forbids to go on as a replica."""
         engine.replication = self

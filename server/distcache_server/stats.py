@@ -84,6 +84,10 @@ class Totals(NamedTuple):
     commands: int
     net_input: int
     net_output: int
+    repl_input: int
+    """Of ``net_input``: from primaries."""
+    repl_output: int
+    """Of ``net_output``: to replicas."""
 
 
 class Rates:
@@ -152,10 +156,10 @@ class Counters:
     net_input: int = 0
     net_output: int = 0
     """Of connections that have closed; those that are open count for themselves."""
-    reads: int = 0
-    writes: int = 0
-    expired_keys: int = 0
-    expired_time_cap_reached: int = 0
+    repl_input: int = 0
+    """From primaries."""
+    repl_output: int = 0
+    """Of replicas that have gone."""
     evicted_keys: int = 0
     evicted_clients: int = 0
     output_limit_disconnections: int = 0

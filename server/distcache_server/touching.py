@@ -6,14 +6,13 @@ or dropped (DEL) need not be loaded, unless its row is to go, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from distcache_server.arguments import Args
 from distcache_server.registry import Command
 
 CONDITIONS = frozenset({b"NX", b"XX", b"GET", b"KEEPTTL"})
 """Options with which a command that overwrites asks what was there."""
-Finder = Callable[[Args], list[bytes]]
 
 
 class Touched:

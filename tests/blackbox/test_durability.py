@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.support import Error, Process, Server, StartServer, eventually
-from tests.support.servers import OURS, redis_server
+from tests.support.servers import OURS, free_port, redis_server
 from tests.support.writes import write
 from tests.torture.clients import Load, check
 
@@ -245,7 +245,7 @@ def test_damage_stops_the_start(start: Start, folder: Path, harm: str) -> None:
     else:
         first.unlink()
     result = subprocess.run(
-        [*OURS, "--port", "0", "--dir", str(folder), "--appendonly", "yes"],
+        [*OURS, "--port", str(free_port()), "--dir", str(folder), "--appendonly", "yes"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -27,6 +27,15 @@ EXPECTED = {
     "blocked_clients",
     "max_clients",
     "config_maxclients",
+    "config_maxmemory",
+    "cpu_sys_seconds_total",
+    "cpu_user_seconds_total",
+    "cpu_sys_children_seconds_total",
+    "cpu_user_children_seconds_total",
+    "cpu_sys_main_thread_seconds_total",
+    "cpu_user_main_thread_seconds_total",
+    "pubsub_channels",
+    "pubsub_patterns",
     "rejected_connections_total",
     "connections_received_total",
     "commands_processed_total",
@@ -236,6 +245,17 @@ def test_health(observed: Observed) -> None:
     assert observed.json("/replica") == (503, who)
     assert observed.json("/replica?lag=16kb") == (503, who)
     assert observed.json("/leader?unknown=1") == (200, who)
+
+
+def test_a_replica_that_loses_its_primary(start_server: StartServer) -> None:
+    primary = start_server()
+    replica = Observed(start_server, "--replicaof", f"{primary.host} {primary.port}")
+    eventually(lambda: replica.json("/replica?lag=1mb")[0] == 200)
+    assert replica.json("/replica")[0] == 200
+    assert replica.json("/leader")[0] == 503
+    primary.kill()
+    eventually(lambda: replica.json("/replica?lag=1mb")[0] == 503)
+    assert replica.json("/replica")[0] == 200
 
 
 def test_a_lag_that_is_no_size(observed: Observed) -> None:

@@ -298,6 +298,27 @@ def test_who_is_connected(start: Start) -> None:
     )
 
 
+@pytest.mark.parametrize(("primary", "replica"), PAIRS)
+def test_what_replication_sends_and_holds(start: Start, primary: str, replica: str) -> None:
+    first, second = start(primary), start(replica)
+    follow(second, first)
+    with first.wire() as wire:
+        wire.call("SET", "key", "x" * 100_000)
+        assert wire.call("WAIT", 1, 10_000) == 1
+        assert b"\r\nconnected_clients:1\r\n" in wire.call("INFO", "clients")
+    sent, received = info(first, "stats"), info(second, "stats")
+    assert 100_000 < int(sent["total_net_repl_output_bytes"]) < 200_000
+    assert int(sent["total_net_output_bytes"]) > int(sent["total_net_repl_output_bytes"])
+    assert 100_000 < int(received["total_net_repl_input_bytes"]) < 200_000
+    assert int(received["total_net_input_bytes"]) > int(received["total_net_repl_input_bytes"])
+    assert int(info(first, "memory")["mem_replication_backlog"]) > 100_000
+    ask(first, "CONFIG", "RESETSTAT")
+    assert int(info(first, "stats")["total_net_repl_output_bytes"]) < 100_000
+    second.kill()
+    eventually(lambda: info(first)["connected_slaves"] == "0")
+    assert int(info(first, "stats")["total_net_repl_output_bytes"]) < 100_000
+
+
 def test_metrics(start: Start) -> None:
     ports = [free_port(), free_port()]
     one, other = (start("ours", "--metrics-port", str(port)) for port in ports)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import Process, StartServer, Wire
 from tests.support.samples import SAMPLES, STREAM, commands
-from tests.support.servers import OURS, redis_server
+from tests.support.servers import OURS, free_port, redis_server
 from tests.support.waiting import eventually
 
 DATA = Path(__file__).parents[1] / "data"
@@ -45,7 +45,7 @@ def refused(folder: Path, data: bytes, *arguments: str) -> str:
     """What the log says where the server does not start with this snapshot."""
     folder.mkdir(exist_ok=True)
     (folder / "dump.rdb").write_bytes(data)
-    command = [*OURS, "--port", "0", "--dir", str(folder), *arguments]
+    command = [*OURS, "--port", str(free_port()), "--dir", str(folder), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     return ended.stdout

@@ -33,6 +33,43 @@ def test_a_test_of_the_configuration(tmp_path: Path) -> None:
     assert run(str(file), "--test-config").returncode == 1
 
 
+def test_nowhere_to_listen(tmp_path: Path) -> None:
+    finished = run("--port", "0", "--dir", str(tmp_path))
+    assert finished.returncode == 1
+    assert "Configured to not listen anywhere, exiting." in finished.stdout
+
+
+@pytest.mark.parametrize("files", [10, 20])
+def test_too_few_open_files(files: int, tmp_path: Path) -> None:
+    words = [*OURS, "--port", str(free_port()), "--dir", str(tmp_path)]
+    finished = subprocess.run(
+        ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 1
+    assert f"(ulimit -n) is {files}: raise it to 10032" in finished.stdout
+    assert finished.stderr == ""
+
+
+def test_fewer_clients_than_asked_for(tmp_path: Path) -> None:
+    port = free_port()
+    words = [*OURS, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
+    limited = ["sh", "-c", 'ulimit -n 100 && exec "$@"', "sh", *words]
+    with subprocess.Popen(limited, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        log = ""
+        for line in process.stdout:
+            log += line
+            if "Ready to accept connections" in line:
+                with Server("127.0.0.1", port).wire() as wire:
+                    assert wire.call("CONFIG", "GET", "maxclients") == [b"maxclients", b"68"]
+                process.send_signal(signal.SIGTERM)
+    assert log.count("maxclients reduced: the limit of open files (ulimit -n) is too low") == 1
+    assert "maxclients=68 needed=10032" in log
+
+
 def test_into_the_background_and_out_of_it(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "x.conf").write_text(
@@ -51,6 +88,15 @@ def test_into_the_background_and_out_of_it(tmp_path: Path) -> None:
         os.kill(process, signal.SIGTERM)
     eventually(lambda: not pid_file.exists())
     assert "bye bye" in (tmp_path / "log").read_text()
+
+
+def test_a_terminal_that_closes(start_server: StartServer) -> None:
+    server = start_server()
+    with server.wire() as wire:
+        assert wire.call("SET", "key", "value") == b"OK"
+        server.process.send_signal(signal.SIGHUP)
+        assert wire.call("GET", "key") == b"value"
+    assert server.stop() == 0
 
 
 def test_systemd_is_told(
@@ -74,7 +120,7 @@ def test_a_signal_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text('[users]\nkey = "user:{id}"\n')
     with socket.create_server(("127.0.0.1", 0)) as store:
         address = f"postgresql://127.0.0.1:{store.getsockname()[1]}/shop"
-        words = ["--port", "0", "--dir", str(tmp_path), "--save", "3600 1"]
+        words = ["--port", str(free_port()), "--dir", str(tmp_path), "--save", "3600 1"]
         words += ["--backing-store", address, "--backing-map", "map.toml"]
         words += ["--backing-timeout", "20000"]
         with subprocess.Popen([*OURS, *words], stdout=subprocess.PIPE, text=True) as process:

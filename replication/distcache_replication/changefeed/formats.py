@@ -31,7 +31,7 @@ from distcache_replication.changefeed.event import (
     State,
 )
 
-JSON, MSGPACK = FORMATS = ("json", "msgpack")
+JSON, MSGPACK = "json", "msgpack"
 CONTENT_TYPES = {JSON: "application/json", MSGPACK: "application/msgpack"}
 OMIT, REFERENCE = "omit", "reference"
 """What stands for a value that is too large: nothing but its length, or also where to get it."""

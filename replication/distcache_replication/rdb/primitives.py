@@ -168,14 +168,6 @@ read_int64 = _read_number(_int64)
 read_uint64 = _read_number(_uint64)
 
 
-def read_double(data: bytes, pos: int) -> tuple[float, int]:
-    """A double in eight bytes."""
-    try:
-        return _double.unpack_from(data, pos)[0], pos + 8
-    except error:
-        raise Short(pos + 8) from None
-
-
 # Writing
 
 

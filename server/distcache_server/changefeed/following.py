@@ -26,7 +26,7 @@ RETRY_S = 1.0
 SHORT = 60
 """Characters of a value on its line."""
 
-EXIT_USAGE, EXIT_FAILED = 2, 1
+EXIT_FAILED = 1
 
 
 class Refused(Exception):

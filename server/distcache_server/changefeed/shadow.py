@@ -77,7 +77,6 @@ class Shadow:
         self._filter = wanted
         self._most = most
         self._with_before = with_before
-        self._watched = False
         self._found: dict[Place, State | None] = {}
         """Keys that the command may change, as they were."""
         self._changed: dict[Place, bool] = {}
@@ -89,7 +88,6 @@ class Shadow:
 
     def watch(self) -> None:
         """From now on changes are wanted."""
-        self._watched = True
         for keyspace in self.databases:
             keyspace.notify = self._note_change
             self._arm(keyspace)

@@ -98,7 +98,7 @@ def clients(engine: Engine) -> Lines:
     known = engine.clients.values()
     sizes = [client.memory() for client in known]
     blocked = engine.blocking.clients
-    yield "connected_clients", len(known)
+    yield "connected_clients", len(known) - len(engine.replicas)
     yield "cluster_connections", 0
     yield "maxclients", engine.config.maxclients
     yield "client_recent_max_input_buffer", max((size[0] for size in sizes), default=0)
@@ -165,12 +165,12 @@ def memory_(engine: Engine) -> Lines:
     yield "mem_fragmentation_ratio", f"{it.fragmentation:.2f}"
     yield "mem_fragmentation_bytes", it.excess
     yield "mem_not_counted_for_evict", 0
-    yield "mem_replication_backlog", 0
-    yield "mem_total_replication_buffers", 0
-    yield "mem_clients_slaves", 0
+    yield "mem_replication_backlog", it.backlog
+    yield "mem_total_replication_buffers", it.backlog
+    yield "mem_clients_slaves", it.replicas
     yield "mem_clients_normal", it.clients
     yield "mem_cluster_links", 0
-    yield "mem_aof_buffer", 0
+    yield "mem_aof_buffer", it.unwritten
     yield "mem_allocator", "pymalloc"
     yield "active_defrag_running", 0
     yield "lazyfree_pending_objects", dying
@@ -240,18 +240,18 @@ def stats(engine: Engine) -> Lines:
     """What has happened since the start, or since CONFIG RESETSTAT."""
     counters, pubsub, keyspaces = engine.counters, engine.pubsub, engine.databases
     totals = engine.totals()
-    operations, incoming, outgoing = engine.rates.per_second()
+    operations, incoming, outgoing, from_primary, to_replicas = engine.rates.per_second()
     yield "total_connections_received", counters.connections_received
     yield "total_commands_processed", totals.commands
     yield "instantaneous_ops_per_sec", round(operations)
     yield "total_net_input_bytes", totals.net_input
     yield "total_net_output_bytes", totals.net_output
-    yield "total_net_repl_input_bytes", 0
-    yield "total_net_repl_output_bytes", 0
+    yield "total_net_repl_input_bytes", totals.repl_input
+    yield "total_net_repl_output_bytes", totals.repl_output
     yield "instantaneous_input_kbps", f"{incoming / 1024:.2f}"
     yield "instantaneous_output_kbps", f"{outgoing / 1024:.2f}"
-    yield "instantaneous_input_repl_kbps", "0.00"
-    yield "instantaneous_output_repl_kbps", "0.00"
+    yield "instantaneous_input_repl_kbps", f"{from_primary / 1024:.2f}"
+    yield "instantaneous_output_repl_kbps", f"{to_replicas / 1024:.2f}"
     yield "rejected_connections", counters.connections_rejected
     replicas = engine.replication.replicas if engine.replication is not None else None
     yield "sync_full", replicas.full if replicas is not None else 0
@@ -260,7 +260,7 @@ def stats(engine: Engine) -> Lines:
     yield "expired_keys", sum(keyspace.expired for keyspace in keyspaces)
     yield "expired_subkeys", sum(keyspace.expired_fields for keyspace in keyspaces)
     yield "expired_stale_perc", "0.00"
-    yield "expired_time_cap_reached_count", counters.expired_time_cap_reached
+    yield "expired_time_cap_reached_count", 0
     yield "evicted_keys", counters.evicted_keys
     yield "evicted_clients", counters.evicted_clients
     yield "keyspace_hits", sum(keyspace.hits for keyspace in keyspaces)

@@ -63,7 +63,14 @@ class Overview:
         self.peak = max(engine.evictor.peak, self.used)
         self.resident = memory.resident()
         self.excess, self.fragmentation = engine.evictor.excess()
-        self.clients = sum(client.footprint for client in engine.clients.values())
+        self.replicas = sum(client.footprint for client in engine.replicas)
+        self.clients = sum(it.footprint for it in engine.clients.values()) - self.replicas
+        self.backlog = self.unwritten = 0
+        """The log in memory, and what of it is to be written to the disk."""
+        if (persistence := engine.persistence) is not None:
+            self.backlog = persistence.log.end - persistence.log.start
+            if persistence.disk is not None:
+                self.unwritten = persistence.log.end - persistence.disk.offset
         self.tables = {
             keyspace.index: (
                 len(keyspace) * memory.ENTRY,
@@ -72,7 +79,7 @@ class Overview:
             for keyspace in engine.databases
             if len(keyspace)
         }
-        self.overhead = self.clients + sum(map(sum, self.tables.values()))
+        self.overhead = self.clients + self.replicas + sum(map(sum, self.tables.values()))
         self.dataset = max(self.used - self.overhead, 0)
         self.keys = sum(map(len, engine.databases))
 
@@ -96,11 +103,11 @@ def memory_stats(client: Client, _: Args) -> dict[bytes, Any]:
         b"peak.allocated": it.peak,
         b"total.allocated": it.used,
         b"startup.allocated": 0,
-        b"replication.backlog": 0,
-        b"clients.slaves": 0,
+        b"replication.backlog": it.backlog,
+        b"clients.slaves": it.replicas,
         b"clients.normal": it.clients,
         b"cluster.links": 0,
-        b"aof.buffer": 0,
+        b"aof.buffer": it.unwritten,
         b"lua.caches": 0,
         b"functions.caches": 0,
         **databases,

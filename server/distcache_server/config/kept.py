@@ -178,6 +178,10 @@ class Engine(Kept):
         "", "CPUs for snapshots.", name="bgsave_cpulist", optional=True, runtime=False
     )
     activerehashing = Boolean(True, "Grow hash tables in the background.")
+    active_expire_effort = Integer(1, 1, 10, "How much time goes into finding expired keys.")
+    hz = Integer(
+        10, 0, INT_MAX, "How often a second background work runs, 1 to 500.", clamp=(1, 500)
+    )
     dynamic_hz = Boolean(True, "Raise hz with the number of clients.")
     lazyfree_lazy_eviction = Boolean(False, "Free evicted values in the background.")
     lazyfree_lazy_expire = Boolean(False, "Free expired values in the background.")

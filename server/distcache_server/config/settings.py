@@ -503,10 +503,6 @@ class Limits(Section):
 class Keys(Section):
     """Keys: expiry, events, and when a small value changes its encoding."""
 
-    active_expire_effort = Integer(1, 1, 10, "How much time goes into finding expired keys.")
-    hz = Integer(
-        10, 0, INT_MAX, "How often a second background work runs, 1 to 500.", clamp=(1, 500)
-    )
     notify_keyspace_events = EventClasses(0, "Classes of keyspace events to publish.")
     hash_max_listpack_entries = Integer(
         512,
@@ -637,8 +633,8 @@ class Config(
                 with open(self.locate(self.logfile), "a"):
                     pass
             except OSError as error:
-                problem = os.strerror(error.errno or 0)
-                raise ConfigError(f"Can't open the log file: {problem}") from None
+                problem = f"{self.locate(self.logfile)}: {os.strerror(error.errno or 0)}"
+                raise ConfigError(f"Can't open the log file {problem}") from None
         if self.cluster_enabled and self.replicaof:
             raise ConfigError("replicaof directive not allowed in cluster mode")
         ours = b"#" + hashlib.sha256(self.requirepass).hexdigest().encode("ascii")

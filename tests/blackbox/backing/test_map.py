@@ -156,11 +156,14 @@ def test_a_store_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
         assert "hunter2" not in said
 
 
-def test_a_map_without_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "map.toml"
-    path.write_text('[users]\nkey = "user:{id}"\n')
-    for words in (["--test-config"], []):
-        assert main(["--backing-map", str(path), "--port", str(free_port()), *words]) == 1
+@pytest.mark.parametrize(
+    "words", [["--backing-map", "map.toml"], ["--backing-invalidation", "poll"]]
+)
+def test_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    (tmp_path / "map.toml").write_text('[users]\nkey = "user:{id}"\n')
+    words = [*words, "--dir", str(tmp_path), "--port", str(free_port())]
+    for last in (["--test-config"], []):
+        assert main([*words, *last]) == 1
     said = capsys.readouterr()
     assert "no backing-store: set it" in said.err
     assert "no backing-store: set it" in said.out

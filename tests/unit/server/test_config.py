@@ -325,7 +325,7 @@ def test_the_hash_of_the_default_user_is_that_of_requirepass() -> None:
 def test_what_contradicts_itself(tmp_path: Path) -> None:
     config = Config()
     config.load(f"logfile {tmp_path}/none/log", "x")
-    with pytest.raises(ConfigError, match="Can't open the log file: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"log file .*/none/log: No such file or directory"):
         config.check()
     config = Config()
     config.load("cluster-enabled yes\nreplicaof a 1", "x")

@@ -11,7 +11,7 @@ from distcache_replication.log import Log
 from distcache_replication.segment import command_end, encode
 from distcache_server.digest import of_databases
 from distcache_server.framing import ProtocolError
-from distcache_server.link import SHORT, Link, Session
+from distcache_server.link import PIECE, SHORT, Link, Session
 from distcache_server.replay import Replay
 
 from tests.support.direct import Direct
@@ -26,9 +26,13 @@ class Replica:
         self.replay = Replay(self.engine)
         persistence = SimpleNamespace(log=self.log, history=self.engine.history, disk=None)
         replication = SimpleNamespace(
-            engine=self.engine, persistence=persistence, replay=self.replay, has_history=True
+            engine=self.engine,
+            persistence=persistence,
+            replay=self.replay,
+            has_history=True,
+            loop=SimpleNamespace(call_soon=lambda _: None),
         )
-        link = SimpleNamespace(replication=replication, failover=False)
+        link = SimpleNamespace(replication=replication, failover=False, heard_s=0.0)
         self.session = Session(cast(Link, link))
 
     def take(self, data: bytes) -> None:
@@ -147,3 +151,17 @@ def test_a_byte_too_few_or_too_many_in_a_run(lost: bool) -> None:
             take_all(replica, [data, *[one] * 8])
         taken = replica.log.slice(0)
         assert taken == one * (len(taken) // len(one))
+
+
+def test_what_is_left_to_apply() -> None:
+    replica = Replica()
+    session = replica.session
+    session._take = session._stream
+    data = encode([b"SET", b"key", b"x" * PIECE]) + encode([b"MULTI"]) + encode([b"INCR", b"n"])
+    session.data_received(data)
+    assert session.behind == len(data)
+    session._work()
+    assert session.behind == len(encode([b"MULTI"]) + encode([b"INCR", b"n"]))
+    session.data_received(encode([b"EXEC"]))
+    assert session.behind == 0
+    assert replica.log.end == len(data) + len(encode([b"EXEC"]))

@@ -90,6 +90,11 @@ def test_half_a_character_is_escaped() -> None:
     assert logs.one_line(record).isascii()
 
 
+def test_a_field_without_a_value_is_left_out(log: Path) -> None:
+    logs.warning("Cannot write", file=None, error="no space")
+    assert log.read_text().endswith('# Cannot write error="no space"\n')
+
+
 def test_bytes_are_shown_as_text(log: Path) -> None:
     logs.notice("a", key=b"user:1", other=b"\xff")
     assert events(log) == ['* a key=user:1 other="\\\\xff"']

@@ -51,14 +51,14 @@ def test_a_distribution_adds_up() -> None:
 
 def test_rates() -> None:
     rates = Rates()
-    assert rates.per_second() == (0.0, 0.0, 0.0)
-    rates.sample(1.0, Totals(0, 0, 0))
-    assert rates.per_second() == (0.0, 0.0, 0.0)
-    rates.sample(3.0, Totals(10, 2000, 40))
-    assert rates.per_second() == (5.0, 1000.0, 20.0)
+    assert rates.per_second() == (0.0, 0.0, 0.0, 0.0, 0.0)
+    rates.sample(1.0, Totals(0, 0, 0, 0, 0))
+    assert rates.per_second() == (0.0, 0.0, 0.0, 0.0, 0.0)
+    rates.sample(3.0, Totals(10, 2000, 40, 6, 8))
+    assert rates.per_second() == (5.0, 1000.0, 20.0, 3.0, 4.0)
     for second in range(4, 10):
-        rates.sample(float(second), Totals(10, 2000, 40))
-    assert rates.per_second() == (0.0, 0.0, 0.0)
+        rates.sample(float(second), Totals(10, 2000, 40, 6, 8))
+    assert rates.per_second() == (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_counters_reset() -> None:
