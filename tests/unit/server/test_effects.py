@@ -42,6 +42,7 @@ def logging(direct: Direct) -> list[Args]:
         ("SETEX k 10 v", "SET k v PXAT 1700000010000"),
         ("PSETEX k 10 v", "SET k v PXAT 1700000000010"),
         ("SET k v EX 10", "SET k v PXAT 1700000010000"),
+        ("SET k v EXAT 1", "SET k v PXAT 1000"),
         ("GETSET k v", "SET k v"),
         ("GETDEL k", "DEL k"),
         ("GETEX k", None),
