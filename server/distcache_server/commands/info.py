@@ -215,8 +215,8 @@ def persistence(engine: Engine) -> Lines:
 def append_only(it: Persistence) -> Lines:
     """The log on disk."""
     rewriter, disk = it.rewriter, it.disk
-    yield "aof_rewrite_in_progress", int(rewriter.walking)
-    yield "aof_rewrite_scheduled", int(rewriter.running and not rewriter.walking)
+    yield "aof_rewrite_in_progress", int(rewriter.in_progress)
+    yield "aof_rewrite_scheduled", int(rewriter.scheduled or rewriter.waits)
     yield "aof_last_rewrite_time_sec", rewriter.last_s
     yield "aof_current_rewrite_time_sec", rewriter.seconds
     yield "aof_last_bgrewrite_status", rewriter.status
