@@ -15,6 +15,44 @@ from tests.support.replication import Start, agree, ask, follow, info, wait_link
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
 
 
+READ_ONLY = b"READONLY You can't write against a read only replica."
+LOADING = b"LOADING Redis is loading the dataset in memory"
+NO_PRIMARY = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+NO_LINK = b"NOMASTERLINK Can't SYNC while not connected with my master"
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_which_refusal_comes_first(start: Start, which: str) -> None:
+    with start(which, "--replicaof", "127.0.0.1 1").wire() as wire:
+        assert wire.call("PSYNC", "?", "x") == NO_LINK
+        assert wire.call("SYNC") == NO_LINK
+        wire.call("CONFIG", "SET", "replica-serve-stale-data", "no")
+        assert wire.call("PSYNC", "?", "x") == NO_PRIMARY
+        assert wire.call("GET", "k") == NO_PRIMARY
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        wire.call("MULTI")
+        assert wire.call("GET", "k") == NO_PRIMARY
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("SYNC") == b"ERR Command not allowed inside a transaction"
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+@pytest.mark.parametrize("stale", ["yes", "no"])
+def test_a_replica_that_loads_is_a_replica(start: Start, which: str, stale: str) -> None:
+    server = start(which)
+    with server.wire() as wire:
+        wire.call("DEBUG", "POPULATE", 100_000)
+        assert wire.call("SAVE") == b"OK"
+    server.kill()
+    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    follows = ("--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", stale)
+    again = start(which, "--dir", str(server.folder), *slow, *follows)
+    with again.wire() as wire:
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("GET", "k") == (LOADING if stale == "yes" else NO_PRIMARY)
+        assert b"loading:1" in wire.call("INFO", "persistence")
+
+
 @pytest.mark.parametrize("ignore", ["yes", "no"])
 def test_memory_of_a_replica(start: Start, ignore: str) -> None:
     one = start("ours")

@@ -191,6 +191,9 @@ def test_a_failure_stops_writes(start_server: StartServer) -> None:
         assert isinstance(error, bytes)
         assert error.startswith(b"MISCONF Redis is configured to save RDB snapshots, but it's")
         assert wire.call("PING") == error
+        wire.call("REPLICAOF", "127.0.0.1", 1)
+        assert wire.call("SET", "key", "value") == error
+        wire.call("REPLICAOF", "NO", "ONE")
         assert wire.call("GET", "key") == b"value"
         wire.call("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
         assert wire.call("SET", "key", "other") == b"OK"
