@@ -84,10 +84,10 @@ def untouched(handler: Handler) -> Handler:
 
     def run(client: Client, words: Args) -> Any:
         keyspace = client.keyspace
-        before = keyspace.hits + keyspace.misses
+        before, looks = keyspace.hits + keyspace.misses, keyspace.looks
         reply = handler(client, words)
         if client.no_touch:
-            keyspace.looks += keyspace.hits + keyspace.misses - before
+            keyspace.looks = looks + keyspace.hits + keyspace.misses - before
         return reply
 
     return run

@@ -171,6 +171,8 @@ def set_(client: Client, words: Args) -> Any:
         keyspace.expire_at(key, deadline)
         keyspace.also(key, b"expire", GENERIC)
         client.effect = [b"SET", key, value, b"PXAT", b"%d" % deadline]
+    elif mask & GET:
+        client.effect = [*words[:3], *(word for word in words[3:] if word.upper() != b"GET")]
     return reply
 
 
