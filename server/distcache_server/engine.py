@@ -281,6 +281,12 @@ class Engine:
             self.counters.net_output + sum(client.net_out for client in clients),
         )
 
+    @property
+    def connected(self) -> int:
+        """How many clients there are, without replicas."""
+        replicas = self.replication.replicas.clients if self.replication is not None else ()
+        return len(self.clients) - len(replicas)
+
     def total_changes(self) -> int:
         return sum(keyspace.changes for keyspace in self.databases)
 

@@ -59,7 +59,7 @@ GAUGES = (
         lambda it: int(time.monotonic() - it.started_monotonic),
     ),
     Figure("start_time_seconds", "When the server was started.", lambda it: it.started_ms / 1000),
-    Figure("connected_clients", "Clients that are connected.", lambda it: len(it.clients)),
+    Figure("connected_clients", "Clients that are connected.", lambda it: it.connected),
     Figure(
         "blocked_clients",
         "Clients that wait: for a key, or for the end of a pause.",

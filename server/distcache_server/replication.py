@@ -98,13 +98,16 @@ class Replication:
         logs.notice("REPLICAOF: following another server", host=host, port=port)
         engine = self.engine
         engine.config.put("replicaof", (host, port))
+        down_since_s = None
         if link is not None:
+            down_since_s = monotonic() if link.is_up else link.down_since_s
             link.stop()
         else:
             # A primary that nobody followed has a log only if the disk has it.
             self.has_history = self.persistence.journal.active
             self._become_replica()
         self.link = Link(self, host, port, failover)
+        self.link.down_since_s = down_since_s
         return True
 
     def _become_replica(self) -> None:

@@ -53,6 +53,33 @@ def test_a_replica_that_loads_is_a_replica(start: Start, which: str, stale: str)
         assert b"loading:1" in wire.call("INFO", "persistence")
 
 
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_since_when_the_link_is_down(start: Start, which: str) -> None:
+    one, other = start("ours"), start(which, "--replicaof", "127.0.0.1 1")
+
+    def since() -> int:
+        return int(info(other)["master_link_down_since_seconds"])
+
+    assert since() == -1
+    follow(other, one)
+    assert "master_link_down_since_seconds" not in info(other)
+    # Whom it follows now does not matter.
+    ask(other, "REPLICAOF", "127.0.0.1", 1)
+    eventually(lambda: since() >= 1)
+    ask(other, "REPLICAOF", "NO", "ONE")
+    ask(other, "REPLICAOF", "127.0.0.1", 1)
+    assert since() == -1
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_replicas_are_no_connected_clients(start: Start, which: str) -> None:
+    one, other = start(which), start("ours")
+    follow(other, one)
+    # A replica has its primary among them.
+    for server, count in ((one, "1"), (other, "2")):
+        eventually(lambda s=server, n=count: info(s, "clients")["connected_clients"] == n)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("ignore", ["yes", "no"])
 def test_memory_of_a_replica(start: Start, ignore: str) -> None:
     one = start("ours")

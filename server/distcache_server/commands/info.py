@@ -98,7 +98,7 @@ def clients(engine: Engine) -> Lines:
     known = engine.clients.values()
     sizes = [client.memory() for client in known]
     blocked = engine.blocking.clients
-    yield "connected_clients", len(known)
+    yield "connected_clients", engine.connected
     yield "cluster_connections", 0
     yield "maxclients", engine.config.maxclients
     yield "client_recent_max_input_buffer", max((size[0] for size in sizes), default=0)
@@ -365,7 +365,8 @@ def _of_primary(engine: Engine, link: Link) -> Lines:
         yield "master_sync_perc", f"{100 * transfer.received / total if total else 0:.2f}"
         yield "master_sync_last_io_seconds_ago", idle_s
     if not link.is_up:
-        yield "master_link_down_since_seconds", int(now_s - link.down_since_s)
+        since_s = link.down_since_s
+        yield "master_link_down_since_seconds", -1 if since_s is None else int(now_s - since_s)
     yield "slave_priority", config.replica_priority
     yield "slave_read_only", int(config.replica_read_only)
     yield "replica_announced", int(config.replica_announced)
