@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.blackbox.commands.conftest import Ask
-from tests.support import Error, Map, Process, Server, Set, Wire
+from tests.support import Error, Map, Process, Server, Set, StartServer, Wire
 
 Facts: TypeAlias = dict[str, Any]
 
@@ -69,7 +69,6 @@ LATER = {
     "readwrite",
     "replconf",
     "restore",
-    "restore-asking",
     "save",
     "script",
     "sync",
@@ -437,3 +436,19 @@ def test_redis_py_reads_it(client: redis.Redis) -> None:
         ["a", "b"],
         ["b'a'", "b'b'"],
     )
+
+
+def test_names_that_were_changed(start_server: StartServer) -> None:
+    renamed = ("--rename-command", "LRANGE", "slice", "--rename-command", "config", "")
+    with start_server().wire() as usual, start_server(*renamed).wire() as wire:
+        assert wire.call("COMMAND", "COUNT") == usual.call("COMMAND", "COUNT") - 1
+        names = wire.call("COMMAND", "LIST")
+        assert set(usual.call("COMMAND", "LIST")) - set(names) >= {b"config", b"config|get"}
+        assert b"lrange" in names
+        infos = wire.call("COMMAND", "INFO", "lrange", "Slice", "config", "config|get")
+        assert infos == [None, *usual.call("COMMAND", "INFO", "lrange"), None, None]
+        assert wire.call("COMMAND", "DOCS", "lrange") == []
+        assert wire.call("COMMAND", "DOCS", "slice")[0] == b"lrange"
+        assert wire.call("COMMAND", "GETKEYS", "slice", "k", "0", "1") == [b"k"]
+        error = wire.call("COMMAND", "GETKEYS", "lrange", "k", "0", "1")
+        assert error == b"ERR Invalid command specified"
