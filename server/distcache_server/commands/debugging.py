@@ -210,7 +210,7 @@ def populate(client: Client, words: Args) -> Any:
 
 def positive(word: bytes) -> int:
     """A number that is not negative."""
-    number = integer(word)
+    number = integer(word, NotPositive)
     if number < 0:
         raise NotPositive
     return number
