@@ -92,13 +92,14 @@ def build(engine: Engine) -> dict[str, Table]:
     ) -> Table:
         entries: Table = {}
         for command, handler, waits, stats in rows:
-            # A write waits for a pause before it is queued, as it would before it runs.
+            # A write waits for a pause before it is queued, as it would before it runs.  Where all
+            # writes are refused, they are so to who is subscribed.
+            first = refuse is queueing and waits
+            first |= refuse is refuse_subscribed and handler is engine.refusal
             if refuse is queueing and command.bits & NO_MULTI:
                 entry = Entry(command, refuse_in_multi, uncounted)
                 entry.counts, entry.run = False, None
-            elif (
-                refuse is not None and refused(command.bits) and not (waits and refuse is queueing)
-            ):
+            elif refuse is not None and refused(command.bits) and not first:
                 entry = Entry(command, refuse, uncounted)
                 entry.counts, entry.run = False, None
             else:

@@ -34,6 +34,10 @@ def test_which_refusal_comes_first(start: Start, which: str) -> None:
         assert wire.call("GET", "k") == NO_PRIMARY
         assert wire.call("SET", "k", "v") == READ_ONLY
         assert wire.call("SYNC") == b"ERR Command not allowed inside a transaction"
+        wire.call("RESET")
+        wire.call("SUBSCRIBE", "news")
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("GET", "k").startswith(b"ERR Can't execute 'get'")
 
 
 @pytest.mark.parametrize("which", ["ours", "real"])
