@@ -23,6 +23,13 @@ DIFFERENT = {
     "command|getkeysandflags": {"arity"},
     "zrank": {"arity"},  # WITHSCORE
     "zrevrank": {"arity"},
+    "client|setname": {"tips"},
+    "config|resetstat": {"tips"},
+    "config|rewrite": {"tips"},
+    "latency|reset": {"tips"},
+    "msetnx": {"tips"},
+    "randomkey": {"tips"},
+    "scan": {"tips"},
     # Redis says that the old value of the destination is read, which it is not.
     "sinterstore": {"keys"},
 }
@@ -91,13 +98,14 @@ def text(reply: Any) -> Any:
 
 
 def facts(entry: list[Any]) -> Facts:
-    name, arity, flags, first, last, step, categories, _, keys, _ = entry
+    name, arity, flags, first, last, step, categories, tips, keys, _ = entry
     return {
         "name": name,
         "arity": arity,
         "flags": flags,
         "range": (first, last, step),
         "categories": categories,
+        "tips": tips,
         "keys": keys,
     }
 
