@@ -80,7 +80,6 @@ def build(engine: Engine) -> dict[str, Table]:
     reader = None if engine.follows else engine.reader
     rows = _rows(engine, reader)
     engine.refusal = _refusal(engine)
-    loading = engine.loading is not None
     plain = not (engine.monitors or engine.untouching)
     averaged = engine.slow_ns >= SMALLEST_AVERAGED_NS and plain
     # What is only refused or queued does not count as called.
@@ -93,11 +92,15 @@ def build(engine: Engine) -> dict[str, Table]:
     ) -> Table:
         entries: Table = {}
         for command, handler, waits, stats in rows:
-            # A write waits for a pause before it is queued, as it would before it runs.
-            if refuse is not None and refused(command.bits) and not (waits and refuse is queueing):
+            # A write waits for a pause before it is queued, as it would before it runs.  Where all
+            # writes are refused, they are so to who is subscribed.
+            first = refuse is queueing and waits
+            first |= refuse is refuse_subscribed and handler is engine.refusal
+            if refuse is queueing and command.bits & NO_MULTI:
+                entry = Entry(command, refuse_in_multi, uncounted)
+                entry.counts, entry.run = False, None
+            elif refuse is not None and refused(command.bits) and not first:
                 entry = Entry(command, refuse, uncounted)
-                if refuse is queueing and command.bits & NO_MULTI:
-                    entry.handler = refuse_in_multi
                 entry.counts, entry.run = False, None
             else:
                 handler = around(handler) if around else handler
@@ -110,9 +113,6 @@ def build(engine: Engine) -> dict[str, Table]:
                     entry.run = reader.run_of(command)
                 else:
                     entry.alike = _is_alike(command)
-            if loading and not command.bits & LOADS and refuse is not refuse_unauthenticated:
-                entry = Entry(command, refuse_loading, uncounted)
-                entry.counts, entry.run = False, None
             for key in command.keys_in_table:
                 entries[key] = entry
         for old, new in engine.config.rename_command:
@@ -145,11 +145,11 @@ QUICK, WAITS = int(Flag.FAST), int(Flag.BLOCKING)
 
 def _refusal(engine: Engine) -> Handler | None:
     """What answers all writes, where nothing else does."""
-    if engine.read_only:
-        return refuse_read_only
+    if engine.broken is not None:
+        return refuse_broken
     if engine.lonely:
         return refuse_lonely
-    return refuse_broken if engine.broken is not None else None
+    return refuse_read_only if engine.read_only else None
 
 
 def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
@@ -179,8 +179,10 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
             handler, waits = refusal, True
         elif engine.broken is not None and command.name == "ping":
             handler, waits = refuse_broken, True
-        if engine.stale and not bits & SERVES_STALE:
+        elif engine.stale and not bits & SERVES_STALE:
             handler, waits = refuse_stale, True
+        elif engine.loading is not None and not bits & LOADS:
+            handler, waits = refuse_loading, True
         stats = engine.stats.get(command.name)
         if stats is None:
             stats = engine.stats[command.name] = Stats()

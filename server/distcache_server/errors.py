@@ -460,6 +460,10 @@ class NoPrimaryLink(CommandError):
     text = b"NOMASTERLINK Can't SYNC while not connected with my master"
 
 
+class FailingOver(CommandError):
+    text = b"NOMASTERLINK Can't SYNC while failing over"
+
+
 class InstanceChanged(CommandError):
     text = (
         b"UNBLOCKED force unblock from blocking operation, instance state changed"

@@ -211,15 +211,19 @@ class Keyspace:
         if self.ledger is None:
             return self.read(key)
         value = self.peek(key)
+        self.count(key, value)
+        return value
+
+    def count(self, key: bytes, value: Value | None, event: bool = True) -> None:
+        """Count a hit or a miss, where a value was not found by ``read``."""
         if value is None:
             self.misses += 1
-            if self.notify is not None:
+            if event and self.notify is not None:
                 self.notify(self.index, events.MISSED, b"keymiss", key)
         else:
             self.hits += 1
         if self.groups is not None:
             self.groups(key, value is not None)
-        return value
 
     def peek(self, key: bytes) -> Value | None:
         """The value, or None, without a trace (OBJECT, SCAN TYPE)."""

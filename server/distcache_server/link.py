@@ -77,7 +77,8 @@ class Link:
         self.state = CONNECT
         """As ROLE names it."""
         self.heard_s = monotonic()
-        self.down_since_s = monotonic()
+        self.down_since_s: float | None = None
+        """When it last went down; None where it has never been up, to this primary or the last."""
         self._up_s = inf
         """Since when this connection follows the log."""
         self.transfer: Transfer | None = None

@@ -483,6 +483,8 @@ class Persistence:
             self._tried_s = now_s
             self.rewriter.begin()
         self.keeper.tick(now_s)
+        if self.rewriter.scheduled:
+            self.rewriter.begin()
         if disk is not None and not self.rewriter.running and self._is_long():
             logs.notice("Starting automatic rewriting of AOF", size=self.size)
             self.rewriter.begin()

@@ -50,9 +50,13 @@ class Replication:
         engine.replication = self
         for name in ("replica-read-only", "replica-serve-stale-data"):
             engine.config.on_change(self._rules_changed, name)
+        self._started = False
+        # While it loads, a replica says so only to those whom it would answer as a replica.
+        self._set_rules()
 
     def start(self) -> None:
         """Follow the primary that is configured, if there is one."""
+        self._started = True
         self.has_history = self.persistence.is_known
         self.replay.select(self.engine.selected)
         self.replicas.count()
@@ -92,13 +96,16 @@ class Replication:
         logs.notice("REPLICAOF: following another server", host=host, port=port)
         engine = self.engine
         engine.config.put("replicaof", (host, port))
+        down_since_s = None
         if link is not None:
+            down_since_s = monotonic() if link.is_up else link.down_since_s
             link.stop()
         else:
             # A primary that nobody followed has a log only if the disk has it.
             self.has_history = self.persistence.journal.active
             self._become_replica()
         self.link = Link(self, host, port, failover)
+        self.link.down_since_s = down_since_s
         return True
 
     def _become_replica(self) -> None:
@@ -142,14 +149,17 @@ class Replication:
 
     def _rules_changed(self) -> None:
         """Have the tables say what clients may do in this part."""
-        engine, config = self.engine, self.engine.config
-        link = self.link
-        down = engine.follows and (link is None or not link.is_up)
-        engine.read_only = engine.follows and config.replica_read_only
-        engine.stale = down and not config.replica_serve_stale_data
-        engine.freeze()
+        self._set_rules()
+        self.engine.freeze()
         self.replicas.count()
-        engine.rebuild()
+        self.engine.rebuild()
+
+    def _set_rules(self) -> None:
+        engine, config, link = self.engine, self.engine.config, self.link
+        follows = engine.follows or (not self._started and config.replicaof is not None)
+        down = follows and (link is None or not link.is_up)
+        engine.read_only = follows and config.replica_read_only
+        engine.stale = down and not config.replica_serve_stale_data
 
     def link_changed(self) -> None:
         """The link to the primary is up, or down."""

@@ -55,21 +55,35 @@ class Rewriter:
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._again = False
+        self.scheduled = False
+        """One is to begin with the next tick."""
         self.walking = False
         """It has begun: nobody else walks over the keys any more."""
 
     @property
     def running(self) -> bool:
-        """Whether there is one, that has begun or is about to."""
+        """Whether there is one, that has begun, is about to, or gives up."""
         return self._task is not None
+
+    @property
+    def waits(self) -> bool:
+        """It begins when nobody else walks over the keys."""
+        it = self.persistence
+        return self.running and not self.walking and (it.walking.locked() or it.saver.running)
+
+    @property
+    def in_progress(self) -> bool:
+        """It neither waits nor gives up."""
+        return self.running and not self.waits and (self._again or not self._stopped)
 
     @property
     def seconds(self) -> int:
         """For how long the present one has been running; -1 if none is."""
-        return int(monotonic() - self.started_s) if self.walking else -1
+        return int(monotonic() - self.started_s) if self.in_progress else -1
 
     def begin(self) -> None:
         """Start one, or if one is giving up, when it has."""
+        self.scheduled = False
         if self._task is not None:
             self._again = self._stopped
             return
@@ -80,7 +94,7 @@ class Rewriter:
     def stop(self) -> None:
         """Give up."""
         self._stopped = self.running
-        self._again = False
+        self._again = self.scheduled = False
 
     async def wait(self) -> None:
         """Until there is none."""
@@ -89,29 +103,33 @@ class Rewriter:
 
     async def _run(self) -> None:
         logs.notice("Background append only file rewriting started")
-        status = "err"
+        status, well = "err", False
         try:
-            async with self.persistence.walking, self.persistence.filing:
-                self._check()
+            async with self.persistence.walking:
                 self.walking = True
-                self.started_s = monotonic()
-                await self._rewrite()
+                async with self.persistence.filing:
+                    self._check()
+                    self.started_s = monotonic()
+                    await self._rewrite()
         except Stopped:
+            # Who told it to give up did not find that it failed.
+            status = self.status
             logs.notice("Background append only file rewriting stopped")
         except OSError as error:
+            self.failures += 1
             logs.warning("Rewriting the append only file failed", error=error.strerror)
         except Exception as error:
+            self.failures += 1
             logs.failure("Rewriting the append only file failed", error)
         else:
-            status = "ok"
+            status, well = "ok", True
             self.count += 1
             self.failures = 0
             logs.notice("Background AOF rewrite finished successfully")
-        self.failures += status == "err"
-        self.status, self.last_s = status, max(self.seconds, 0)
+        self.status, self.last_s = status, int(monotonic() - self.started_s)
         self._task, self.walking = None, False
         again, self._again = self._again, False
-        self.persistence.rewritten(status == "ok")
+        self.persistence.rewritten(well)
         if again:
             self.begin()
 

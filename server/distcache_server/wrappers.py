@@ -22,6 +22,7 @@ from distcache_server.errors import (
     StillLoading,
     TooFewReplicas,
 )
+from distcache_server.lookup import find
 from distcache_server.monitoring import show
 from distcache_server.registry import Command, Handler
 from distcache_server.reply import QUEUED, Push, Replies, Wire
@@ -84,10 +85,10 @@ def untouched(handler: Handler) -> Handler:
 
     def run(client: Client, words: Args) -> Any:
         keyspace = client.keyspace
-        before = keyspace.hits + keyspace.misses
+        before, looks = keyspace.hits + keyspace.misses, keyspace.looks
         reply = handler(client, words)
         if client.no_touch:
-            keyspace.looks += keyspace.hits + keyspace.misses - before
+            keyspace.looks = looks + keyspace.hits + keyspace.misses - before
         return reply
 
     return run
@@ -148,8 +149,8 @@ def refuse_unauthenticated(_: Client, __: Args) -> Any:
     raise NotAuthenticated
 
 
-def refuse_subscribed(_: Client, words: Args) -> Any:
-    raise NotInThisContext(words[0].lower())
+def refuse_subscribed(client: Client, words: Args) -> Any:
+    raise NotInThisContext(find(client, words).command.name.encode())
 
 
 def refuse_loading(_: Client, __: Args) -> Any:

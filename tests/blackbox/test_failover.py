@@ -134,6 +134,24 @@ def test_a_replica_that_is_asked_for_another_history(start: Start, kind: str) ->
     assert info(other)["role"] == "slave"
 
 
+@pytest.mark.parametrize("kind", ["ours", "real"])
+def test_replicas_are_refused_meanwhile(start: Start, kind: str) -> None:
+    one = start(kind)
+    refused = b"NOMASTERLINK Can't SYNC while failing over"
+    # It never acknowledges what is written after its snapshot.
+    with Follower(one), one.wire() as wire:
+        if kind == "real":
+            eventually(lambda: "state=online" in info(one)["slave0"])
+        else:
+            wait_online(one)
+        wire.call("SET", "k", "v")
+        assert wire.call("FAILOVER") == b"OK"
+        assert wire.call("PSYNC", "?", "x") == refused
+        assert wire.call("SYNC") == refused
+        assert wire.call("FAILOVER", "ABORT") == b"OK"
+        assert wire.call("PSYNC", "?", "x") == b"ERR value is not an integer or out of range"
+
+
 def test_time_is_up(start: Start) -> None:
     one = start("ours")
     with Follower(one, 7000), one.wire() as wire:

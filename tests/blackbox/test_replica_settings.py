@@ -15,6 +15,75 @@ from tests.support.replication import Start, agree, ask, follow, info, wait_link
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
 
 
+READ_ONLY = b"READONLY You can't write against a read only replica."
+LOADING = b"LOADING Redis is loading the dataset in memory"
+NO_PRIMARY = b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+NO_LINK = b"NOMASTERLINK Can't SYNC while not connected with my master"
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_which_refusal_comes_first(start: Start, which: str) -> None:
+    with start(which, "--replicaof", "127.0.0.1 1").wire() as wire:
+        assert wire.call("PSYNC", "?", "x") == NO_LINK
+        assert wire.call("SYNC") == NO_LINK
+        wire.call("CONFIG", "SET", "replica-serve-stale-data", "no")
+        assert wire.call("PSYNC", "?", "x") == NO_PRIMARY
+        assert wire.call("GET", "k") == NO_PRIMARY
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        wire.call("MULTI")
+        assert wire.call("GET", "k") == NO_PRIMARY
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("SYNC") == b"ERR Command not allowed inside a transaction"
+        wire.call("RESET")
+        wire.call("SUBSCRIBE", "news")
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("GET", "k").startswith(b"ERR Can't execute 'get'")
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+@pytest.mark.parametrize("stale", ["yes", "no"])
+def test_a_replica_that_loads_is_a_replica(start: Start, which: str, stale: str) -> None:
+    server = start(which)
+    with server.wire() as wire:
+        wire.call("DEBUG", "POPULATE", 100_000)
+        assert wire.call("SAVE") == b"OK"
+    server.kill()
+    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    follows = ("--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", stale)
+    again = start(which, "--dir", str(server.folder), *slow, *follows)
+    with again.wire() as wire:
+        assert wire.call("SET", "k", "v") == READ_ONLY
+        assert wire.call("GET", "k") == (LOADING if stale == "yes" else NO_PRIMARY)
+        assert b"loading:1" in wire.call("INFO", "persistence")
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_since_when_the_link_is_down(start: Start, which: str) -> None:
+    one, other = start("ours"), start(which, "--replicaof", "127.0.0.1 1")
+
+    def since() -> int:
+        return int(info(other)["master_link_down_since_seconds"])
+
+    assert since() == -1
+    follow(other, one)
+    assert "master_link_down_since_seconds" not in info(other)
+    # Whom it follows now does not matter.
+    ask(other, "REPLICAOF", "127.0.0.1", 1)
+    eventually(lambda: since() >= 1)
+    ask(other, "REPLICAOF", "NO", "ONE")
+    ask(other, "REPLICAOF", "127.0.0.1", 1)
+    assert since() == -1
+
+
+@pytest.mark.parametrize("which", ["ours", "real"])
+def test_replicas_are_no_connected_clients(start: Start, which: str) -> None:
+    one, other = start(which), start("ours")
+    follow(other, one)
+    # A replica has its primary among them.
+    for server, count in ((one, "1"), (other, "2")):
+        eventually(lambda s=server, n=count: info(s, "clients")["connected_clients"] == n)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("ignore", ["yes", "no"])
 def test_memory_of_a_replica(start: Start, ignore: str) -> None:
     one = start("ours")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import Process, StartServer, Wire
+from tests.support.resp import encode
 from tests.support.samples import commands
 from tests.support.servers import OURS, redis_server
 from tests.support.waiting import eventually
@@ -104,12 +105,48 @@ def test_a_rewrite_comes_first(start_server: StartServer) -> None:
         eventually(lambda: fact(wire, "rdb_saves") == "1" and is_saved(wire))
 
 
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_a_rewrite_shows_at_once(start_server: StartServer, appendonly: str) -> None:
+    with start_server("--appendonly", appendonly).wire() as wire:
+        wire.send(encode("BGREWRITEAOF") + encode("INFO", "persistence"))
+        assert wire.reply() == b"Background append only file rewriting started"
+        reply = wire.reply()
+        assert isinstance(reply, bytes)
+        assert b"aof_rewrite_in_progress:1\r\naof_rewrite_scheduled:0\r\n" in reply
+        assert b"aof_current_rewrite_time_sec:0\r\n" in reply
+        eventually(lambda: fact(wire, "aof_rewrite_in_progress") == "0")
+
+
+def test_a_rewrite_that_is_stopped_has_not_failed(start_server: StartServer) -> None:
+    server = start_server("--appendonly", "yes")
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        wire.call(*SLOW)
+        wire.call("BGREWRITEAOF")
+        wire.send(encode("CONFIG", "SET", "appendonly", "no") + encode("INFO", "persistence"))
+        assert wire.reply() == b"OK"
+        reply = wire.reply()
+        assert isinstance(reply, bytes)
+        assert b"aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n" in reply
+        assert b"aof_current_rewrite_time_sec:-1\r\n" in reply
+        wire.call("CONFIG", "SET", "rdb-key-save-delay", 0)
+        eventually(lambda: "rewriting stopped" in server.log())
+        assert fact(wire, "aof_last_bgrewrite_status") == "ok"
+        assert fact(wire, "aof_rewrites_consecutive_failures") == "0"
+
+
 def test_in_a_transaction_it_is_scheduled(start_server: StartServer) -> None:
     server = start_server()
     with server.wire() as wire:
         wire.call("MULTI")
         wire.call("BGSAVE")
-        assert wire.call("EXEC") == [b"Background saving scheduled"]
+        wire.call("BGREWRITEAOF")
+        wire.call("INFO", "persistence")
+        saving, rewriting, info = wire.call("EXEC")
+        assert saving == b"Background saving scheduled"
+        assert rewriting == b"Background append only file rewriting scheduled"
+        assert b"aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1\r\n" in info
+        eventually(lambda: fact(wire, "aof_rewrites") == "1")
         eventually(lambda: fact(wire, "rdb_saves") == "1" and is_saved(wire))
         assert wire.call("BGSAVE", "NOW") == b"ERR syntax error"
 
@@ -154,6 +191,9 @@ def test_a_failure_stops_writes(start_server: StartServer) -> None:
         assert isinstance(error, bytes)
         assert error.startswith(b"MISCONF Redis is configured to save RDB snapshots, but it's")
         assert wire.call("PING") == error
+        wire.call("REPLICAOF", "127.0.0.1", 1)
+        assert wire.call("SET", "key", "value") == error
+        wire.call("REPLICAOF", "NO", "ONE")
         assert wire.call("GET", "key") == b"value"
         wire.call("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
         assert wire.call("SET", "key", "other") == b"OK"

@@ -22,10 +22,12 @@ def bgrewriteaof(client: Client, _: Args) -> Any:
     if persistence is None:
         raise NoPersistence
     rewriter = persistence.rewriter
-    waits = not rewriter.walking and (persistence.walking.locked() or persistence.saver.running)
-    if rewriter.running and not waits:
+    if rewriter.in_progress:
         raise RewriteInProgress
-    rewriter.begin()
-    if waits:
+    if client.engine.in_transaction:
+        rewriter.scheduled = True
+    else:
+        rewriter.begin()
+    if rewriter.scheduled or rewriter.waits:
         return Status(b"Background append only file rewriting scheduled")
     return Status(b"Background append only file rewriting started")

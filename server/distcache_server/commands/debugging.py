@@ -210,7 +210,7 @@ def populate(client: Client, words: Args) -> Any:
 
 def positive(word: bytes) -> int:
     """A number that is not negative."""
-    number = integer(word)
+    number = integer(word, NotPositive)
     if number < 0:
         raise NotPositive
     return number
@@ -260,7 +260,8 @@ def sleep(client: Client, words: Args) -> Any:
     """Stops the whole server for so many seconds, decimals allowed."""
     with suppress(ValueError):
         time.sleep(max(float(words[2]), 0.0))
-    client.keyspace.now_ms = client.engine.now_ms
+    if not client.engine.in_transaction:  # in one, time stands still
+        client.keyspace.now_ms = client.engine.now_ms
     return OK
 
 

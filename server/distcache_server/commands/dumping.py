@@ -19,13 +19,15 @@ from distcache_server.errors import (
 )
 from distcache_server.events import GENERIC
 from distcache_server.journal import LOADED
-from distcache_server.registry import DENYOOM, ONE_KEY, READONLY, WRITE, group
+from distcache_server.registry import ASKING, DENYOOM, ONE_KEY, READONLY, WRITE, group
 from distcache_server.reply import OK
 
 if TYPE_CHECKING:
     from distcache_server.client import Client
 
 command = group("generic")
+
+TAKES = "O(N) where N is the number of entries of a collection and the size of each."
 
 
 @command(
@@ -34,7 +36,7 @@ command = group("generic")
     keys=ONE_KEY("RO ACCESS"),
     since="2.6.0",
     tips="nondeterministic_output",
-    complexity="O(N) where N is the number of entries of a collection and the size of each.",
+    complexity=TAKES,
 )
 def dump(client: Client, words: Args) -> bytes | None:
     """Returns the value of a key in the form that RESTORE takes."""
@@ -75,16 +77,37 @@ class _Options:
                 raise SyntaxFailure
 
 
+RESTORED = "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]"
+
+
 @command(
-    "RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+    f"RESTORE {RESTORED}",
     WRITE | DENYOOM,
     keys=ONE_KEY("OW UPDATE"),
     since="2.6.0",
     acl="dangerous",
-    complexity="O(N) where N is the number of entries of a collection and the size of each.",
+    complexity=TAKES,
 )
 def restore(client: Client, words: Args) -> Any:
     """Creates a key with a value that DUMP has returned."""
+    return restore_key(client, words)
+
+
+@group("server")(
+    f"RESTORE-ASKING {RESTORED}",
+    WRITE | DENYOOM | ASKING,
+    keys=ONE_KEY("OW UPDATE"),
+    since="3.0.0",
+    acl="keyspace dangerous",
+    complexity=TAKES,
+)
+def restore_asking(client: Client, words: Args) -> Any:
+    """RESTORE as a node of a cluster sends it, which need not say ASKING first."""
+    return restore_key(client, words)
+
+
+def restore_key(client: Client, words: Args) -> Any:
+    """RESTORE and RESTORE-ASKING."""
     key, time_ms, payload = words[1], words[2], words[3]
     options = _Options(words[4:])
     keyspace = client.keyspace

@@ -20,7 +20,13 @@ def function(_: Client, __: Args) -> Any:
     """A container for function commands."""
 
 
-@command("FUNCTION FLUSH [ASYNC | SYNC]", WRITE | NOSCRIPT, sub=True, since="7.0.0")
+@command(
+    "FUNCTION FLUSH [ASYNC | SYNC]",
+    WRITE | NOSCRIPT,
+    sub=True,
+    since="7.0.0",
+    tips="request_policy:all_shards response_policy:all_succeeded",
+)
 def function_flush(_: Client, words: Args) -> Any:
     """Deletes all libraries and functions: there are none."""
     if len(words) > 3:
@@ -35,6 +41,7 @@ def function_flush(_: Client, words: Args) -> Any:
     NOSCRIPT,
     sub=True,
     since="7.0.0",
+    tips="nondeterministic_output_order",
     complexity="O(N) where N is the number of functions",
 )
 def function_list(_: Client, words: Args) -> list[Any]:

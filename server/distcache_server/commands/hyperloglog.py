@@ -114,7 +114,7 @@ def pfmerge(client: Client, words: Args) -> Any:
     keyspace, key = client.keyspace, words[1]
     # Redis reads the target like a source, and then looks it up again to write.
     _checked(keyspace.read_as(key, bytes))
-    sources = _sources(client, [source for source in words[2:] if source != key])
+    sources = _sources(client, words[2:])
     target = keyspace.find_as(key, bytes)
     try:
         merged = hll.merge(target, sources, keyspace.limits.hll_sparse)

@@ -215,8 +215,8 @@ def persistence(engine: Engine) -> Lines:
 def append_only(it: Persistence) -> Lines:
     """The log on disk."""
     rewriter, disk = it.rewriter, it.disk
-    yield "aof_rewrite_in_progress", int(rewriter.walking)
-    yield "aof_rewrite_scheduled", int(rewriter.running and not rewriter.walking)
+    yield "aof_rewrite_in_progress", int(rewriter.in_progress)
+    yield "aof_rewrite_scheduled", int(rewriter.scheduled or rewriter.waits)
     yield "aof_last_rewrite_time_sec", rewriter.last_s
     yield "aof_current_rewrite_time_sec", rewriter.seconds
     yield "aof_last_bgrewrite_status", rewriter.status
@@ -365,7 +365,8 @@ def _of_primary(engine: Engine, link: Link) -> Lines:
         yield "master_sync_perc", f"{100 * transfer.received / total if total else 0:.2f}"
         yield "master_sync_last_io_seconds_ago", idle_s
     if not link.is_up:
-        yield "master_link_down_since_seconds", int(now_s - link.down_since_s)
+        since_s = link.down_since_s
+        yield "master_link_down_since_seconds", -1 if since_s is None else int(now_s - since_s)
     yield "slave_priority", config.replica_priority
     yield "slave_read_only", int(config.replica_read_only)
     yield "replica_announced", int(config.replica_announced)

@@ -21,9 +21,7 @@ from distcache_server.registry import (
     Command,
     Flag,
     Keys,
-    by_name,
     categories_of,
-    every_command,
     group,
 )
 from distcache_server.reply import SetReply, Status
@@ -111,9 +109,19 @@ def describe(command: Command) -> list[Any]:
     ]
 
 
-def found(word: bytes) -> Command | None:
-    """The command of a name as a client gives it."""
-    return by_name(word.decode("utf-8", "backslashreplace"))
+def found(client: Client, word: bytes) -> Command | None:
+    """The command of a name as a client gives it, which rename-command may have changed."""
+    name, _, sub = word.upper().partition(b"|")
+    entry = client.engine.tables["normal"].get(name)
+    if entry is None or not sub:
+        return entry.command if entry is not None else None
+    return entry.command.subcommands.get(sub.lower().decode("utf-8", "backslashreplace"))
+
+
+def known(client: Client) -> list[Command]:
+    """All commands but those that rename-command has left without a name."""
+    gone = {old.lower() for old, new in client.engine.config.rename_command if not new}
+    return [each for each in COMMANDS.values() if each.name.encode() not in gone]
 
 
 @command(
@@ -126,9 +134,9 @@ def found(word: bytes) -> Command | None:
     complexity=EACH,
     help="5.0.0",
 )
-def command_(_: Client, __: Args) -> list[Any]:
+def command_(client: Client, _: Args) -> list[Any]:
     """Returns what the server knows about each of its commands."""
-    return [describe(each) for each in COMMANDS.values()]
+    return [describe(each) for each in known(client)]
 
 
 def sub(usage: str, since: str, tips: str = "", complexity: str = "O(1)") -> Callable[..., Any]:
@@ -139,9 +147,9 @@ def sub(usage: str, since: str, tips: str = "", complexity: str = "O(1)") -> Cal
 
 
 @sub("COMMAND COUNT", "2.8.13")
-def command_count(_: Client, __: Args) -> int:
+def command_count(client: Client, _: Args) -> int:
     """Returns the number of commands."""
-    return len(COMMANDS)
+    return len(known(client))
 
 
 @sub("COMMAND INFO [command-name [command-name ...]]", "2.8.13", ANY_ORDER, EACH)
@@ -149,7 +157,7 @@ def command_info(client: Client, words: Args) -> list[Any]:
     """Returns arity, flags, keys, categories and subcommands of commands, or of all."""
     if len(words) == 2:
         return command_(client, words)
-    return [describe(each) if (each := found(word)) else None for word in words[2:]]
+    return [describe(each) if (each := found(client, word)) else None for word in words[2:]]
 
 
 # COMMAND DOCS
@@ -191,9 +199,10 @@ def argument(it: Argument, specifications: int) -> dict[bytes, Any]:
 
 
 @sub("COMMAND DOCS [command-name [command-name ...]]", "7.0.0", ANY_ORDER, EACH)
-def command_docs(_: Client, words: Args) -> dict[bytes, Any]:
+def command_docs(client: Client, words: Args) -> dict[bytes, Any]:
     """Returns summary, complexity and arguments of commands, or of all."""
-    wanted = [found(word) for word in words[2:]] if len(words) > 2 else list(COMMANDS.values())
+    names = words[2:]
+    wanted = [found(client, name) for name in names] if names else known(client)
     return {each.name.encode(): documentation(each) for each in wanted if each is not None}
 
 
@@ -220,22 +229,23 @@ def name_filter(kind: bytes, word: bytes) -> Callable[[Command], bool]:
     ANY_ORDER,
     EACH,
 )
-def command_list(_: Client, words: Args) -> list[bytes]:
+def command_list(client: Client, words: Args) -> list[bytes]:
     """Returns the names of commands and subcommands: of a category, or that match a pattern."""
     wanted: Callable[[Command], bool] = lambda _: True  # noqa: E731
     if len(words) == 5 and words[2].upper() == b"FILTERBY":
         wanted = name_filter(words[3], words[4])
     elif len(words) > 2:
         raise SyntaxFailure
-    return [each.name.encode() for each in every_command() if wanted(each)]
+    commands = [it for each in known(client) for it in (each, *each.subcommands.values())]
+    return [each.name.encode() for each in commands if wanted(each)]
 
 
 # COMMAND GETKEYS
 
 
-def keys_of(words: Args) -> list[tuple[bytes, str]]:
+def keys_of(client: Client, words: Args) -> list[tuple[bytes, str]]:
     """The keys of a command and how it uses them; an error where it can have none."""
-    it = found(words[0])
+    it = found(client, words[0])
     if it is None or b"|" in words[0]:
         raise InvalidCommand
     if it.subcommands and len(words) > 1:
@@ -254,12 +264,12 @@ def keys_of(words: Args) -> list[tuple[bytes, str]]:
 
 
 @sub("COMMAND GETKEYS command [arg [arg ...]]", "2.8.13", complexity=WORDS)
-def command_getkeys(_: Client, words: Args) -> list[bytes]:
+def command_getkeys(client: Client, words: Args) -> list[bytes]:
     """Returns the keys among the words of a command."""
-    return [key for key, _ in keys_of(words[2:])]
+    return [key for key, _ in keys_of(client, words[2:])]
 
 
 @sub("COMMAND GETKEYSANDFLAGS command [arg [arg ...]]", "7.0.0", complexity=WORDS)
-def command_getkeysandflags(_: Client, words: Args) -> list[Any]:
+def command_getkeysandflags(client: Client, words: Args) -> list[Any]:
     """Returns the keys among the words of a command, and what it does with each."""
-    return [[key, key_flags(access)] for key, access in keys_of(words[2:])]
+    return [[key, key_flags(access)] for key, access in keys_of(client, words[2:])]

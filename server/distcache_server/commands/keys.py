@@ -168,6 +168,9 @@ def scan(client: Client, words: Args) -> Any:
     if keyspace.special:
         found = [key for key in found if keyspace.exists(key)]
     if kind is not None:
+        # Each is looked at, which is no use of it.
+        keyspace.hits += len(found)
+        keyspace.looks += len(found)
         kinds = [one for one, name in TYPES.items() if name == kind]
         found = [key for key in found if type(values.get(key)) in kinds]
     return [b"%d" % cursor, found]
@@ -312,17 +315,26 @@ LOOKED_AT = Keys(2, access="RO")
 VARIES = "nondeterministic_output"
 
 
+def looked_at(client: Client, key: bytes) -> Any:
+    """The value at a key, or None: a hit or a miss, but no use of the key, and no event."""
+    keyspace = client.keyspace
+    value = keyspace.peek(key)
+    keyspace.count(key, value, event=False)
+    keyspace.looks += 1
+    return value
+
+
 @command("OBJECT ENCODING key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
 def object_encoding(client: Client, words: Args) -> bytes | None:
     """Names the way in which the value of a key is kept."""
-    value = client.keyspace.peek(words[2])
+    value = looked_at(client, words[2])
     return None if value is None else encoding_of(value)
 
 
 @command("OBJECT REFCOUNT key", READONLY, sub=True, keys=LOOKED_AT, since="2.2.3", tips=VARIES)
 def object_refcount(client: Client, words: Args) -> int | None:
     """Counts the references to the value of a key."""
-    value = client.keyspace.peek(words[2])
+    value = looked_at(client, words[2])
     if value is None:
         return None
     config = client.engine.config
@@ -335,7 +347,7 @@ def object_refcount(client: Client, words: Args) -> int | None:
 def object_idletime(client: Client, words: Args) -> int | None:
     """Returns the seconds since the key was used, or any key where maxmemory-policy tracks none."""
     keyspace, key = client.keyspace, words[2]
-    if keyspace.peek(key) is None:
+    if looked_at(client, key) is None:
         return None
     policy = client.engine.config.maxmemory_policy
     if policy.endswith("lfu"):
@@ -353,7 +365,7 @@ def object_idletime(client: Client, words: Args) -> int | None:
 def object_freq(client: Client, words: Args) -> int | None:
     """Returns how often the key was used, on a logarithmic scale, where maxmemory-policy is LFU."""
     keyspace, key = client.keyspace, words[2]
-    if keyspace.peek(key) is None:
+    if looked_at(client, key) is None:
         return None
     if keyspace.ledger is None or not client.engine.config.maxmemory_policy.endswith("lfu"):
         raise Failure(

@@ -574,6 +574,9 @@ def ltrim(client: Client, words: Args) -> Any:
         keyspace.bury(key, value.drop_right(size - stop))
     if start:
         keyspace.bury(key, value.drop_left(start))
-    keyspace.changed(key, b"ltrim", LIST)
-    shrunk(keyspace, key, value)
+    if len(value) < size:
+        keyspace.changed(key, b"ltrim", LIST)
+        shrunk(keyspace, key, value)
+    else:
+        keyspace.also(key, b"ltrim", LIST)
     return OK

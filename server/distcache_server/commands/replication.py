@@ -13,6 +13,7 @@ from distcache_server.errors import (
     BadFilter,
     BadPrimaryPort,
     BadReplicaOption,
+    FailingOver,
     Failure,
     NoFilter,
     NoPrimaryLink,
@@ -153,13 +154,14 @@ def replconf(client: Client, words: Args) -> Any:
         raise SyntaxFailure
     options = [word.lower() for word in words[1::2]]
     replicas = part_of(client).replicas
-    if options[:1] == [b"ack"]:
-        flushed = integer(words[4]) if options[1:] == [b"fack"] else None
-        replicas.acknowledge(client, integer(words[2]), flushed)
-        return NOTHING
-    if options[:1] == [b"getack"]:
-        return NOTHING
-    for option, value in zip(options, words[2::2], strict=True):
+    values = words[2::2]
+    for at, (option, value) in enumerate(zip(options, values, strict=True)):
+        if option in (b"ack", b"getack"):
+            if option == b"ack" and is_integer(value):
+                fact = options[at + 1 : at + 2] == [b"fack"] and is_integer(values[at + 1])
+                flushed = int(values[at + 1]) if fact else None
+                replicas.acknowledge(client, int(value), flushed)
+            return NOTHING
         it = replicas.known(client)
         match option:
             case b"listening-port":
@@ -202,8 +204,7 @@ SYNC = NO_ASYNC_LOADING | ADMIN | NO_MULTI | NOSCRIPT
 @command("PSYNC replicationid offset", SYNC, arity=-3, since="2.8.0")
 def psync(client: Client, words: Args) -> Any:
     """Sends the log from an offset of a history on, or a snapshot first."""
-    history, offset = words[1].decode("latin-1"), integer(words[2])
-    replication = part_of(client)
+    history, replication = words[1].decode("latin-1"), part_of(client)
     if words[3:4] and words[3].upper() == b"FAILOVER":
         if replication.link is None:
             raise Failure(b"PSYNC FAILOVER can't be sent to a master.")
@@ -211,15 +212,22 @@ def psync(client: Client, words: Args) -> Any:
             raise Failure(b"PSYNC FAILOVER replid must match my replid.")
         logs.notice("Failover request received", history=history, client=client.address)
         replication.promote()
-    if replication.link is not None and not replication.link.is_up:
-        raise NoPrimaryLink
-    return replication.replicas.ask(client, history, None if history == "?" else offset - 1)
+    check_link(replication)
+    offset = integer(words[2]) - 1
+    return replication.replicas.ask(client, history, None if history == "?" else offset)
 
 
 @command("SYNC", SYNC, since="1.0.0")
 def sync(client: Client, _: Args) -> Any:
     """Sends a snapshot and then the log."""
     replication = part_of(client)
+    check_link(replication)
+    return replication.replicas.ask(client, "?", None, old=True)
+
+
+def check_link(replication: Replication) -> None:
+    """Refuse replicas while the log may go on as another."""
+    if replication.failing_over.state != NONE:
+        raise FailingOver
     if replication.link is not None and not replication.link.is_up:
         raise NoPrimaryLink
-    return replication.replicas.ask(client, "?", None, old=True)

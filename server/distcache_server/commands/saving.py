@@ -61,7 +61,7 @@ def bgsave(client: Client, words: Args) -> Any:
         raise NoPersistence
     if persistence.saving:
         raise SaveInProgress
-    if persistence.rewriter.running or engine.in_transaction:
+    if persistence.rewriter.in_progress or engine.in_transaction:
         if not schedule and not engine.in_transaction:
             raise RewriteBeforeSave
         persistence.saver.scheduled = True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args, integer
+from distcache_server.commands.stream_reading import read_stream
 from distcache_server.errors import UnknownSubcommandOrArity
 from distcache_server.events import STREAM
 from distcache_server.registry import DENYOOM, FAST, ONE_KEY, WRITE, Flag, Keys, group
@@ -174,7 +175,7 @@ def delconsumer(client: Client, words: Args) -> int:
 def xack(client: Client, words: Args) -> int:
     """Takes entries off the pending list of a group; how many were on it."""
     keyspace, key = client.keyspace, words[1]
-    stream = keyspace.find_as(key, Stream)
+    stream = read_stream(keyspace, key)
     group = stream.groups.get(words[2]) if stream is not None else None
     if group is None:
         return 0

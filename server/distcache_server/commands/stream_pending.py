@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import INT64_MAX, Args, integer, integer_between
-from distcache_server.commands.stream_reading import claim
+from distcache_server.commands.stream_reading import claim, read_stream
 from distcache_server.errors import NotInteger, SyntaxFailure
 from distcache_server.events import STREAM
 from distcache_server.registry import FAST, ONE_KEY, READONLY, WRITE, group
@@ -108,7 +108,7 @@ class _Claim:
         self.keyspace: Keyspace = client.keyspace
         self.now_ms = client.keyspace.now_ms
         self.key, self.group_name, self.name = words[1:4]
-        stream = client.keyspace.find_as(self.key, Stream)
+        stream = read_stream(client.keyspace, self.key)
         group = stream.groups.get(self.group_name) if stream is not None else None
         if stream is None or group is None:
             raise NoGroup(self.key, self.group_name)

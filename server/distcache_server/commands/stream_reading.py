@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import LONGEST_MS, Args, integer
 from distcache_server.blocking import Wait
-from distcache_server.errors import NegativeTimeout, NotATimeout, SyntaxFailure, TimeoutTooLong
+from distcache_server.errors import (
+    NegativeTimeout,
+    NotATimeout,
+    SyntaxFailure,
+    TimeoutTooLong,
+    WrongType,
+)
 from distcache_server.events import STREAM
 from distcache_server.registry import BLOCKING, READONLY, WRITE, Keys, group
 from distcache_server.reply import ByKey, Entries, NullArray
@@ -117,6 +123,8 @@ def xread(client: Client, words: Args) -> Any:
         ids.append(_after(word, streams[-1]))
     found = ByKey()
     for key, stream, number in zip(request.keys, streams, ids, strict=True):
+        # Redis looks each up again.
+        client.keyspace.count(key, stream)
         if stream is not None and stream.top_id > number:
             found.append((key, Entries(stream.range(number + 1, LARGEST, request.count))))
     return found or request.wait(words, ids)
@@ -131,11 +139,20 @@ def _after(word: bytes, stream: Stream | None) -> int:
     return parsed(word)
 
 
+def read_stream(keyspace: Keyspace, key: bytes) -> Stream | None:
+    """The stream at a key, to be changed; it counts as one that was read."""
+    stream = keyspace.find(key)
+    keyspace.count(key, stream)
+    if stream is None or type(stream) is Stream:
+        return stream
+    raise WrongType
+
+
 class _Source:
     """A stream that a consumer reads from, and what the log gets of that."""
 
     def __init__(self, client: Client, key: bytes, request: Request) -> None:
-        stream = client.keyspace.find_as(key, Stream)
+        stream = read_stream(client.keyspace, key)
         assert request.group is not None
         group = stream.groups.get(request.group) if stream is not None else None
         if stream is None or group is None:
@@ -252,6 +269,7 @@ def xreadgroup(client: Client, words: Args) -> Any:
     found = ByKey()
     effects: list[Args] = []
     for source, number in sources:
+        keyspace.count(source.key, source.stream)
         entries = source.read(keyspace, number, request)
         if entries is not None:
             found.append((source.key, entries))

@@ -167,14 +167,12 @@ def set_(client: Client, words: Args) -> Any:
         keyspace.put(key, value)
     keyspace.changed(key, b"set", STRING)
     if deadline:
-        if deadline <= keyspace.now_ms:
-            keyspace.remove(key)
-            keyspace.also(key, b"del", GENERIC)
-            client.effect = [b"DEL", key]
-            return reply
+        # One that has come already is no exception: the key is set, and then expires.
         keyspace.expire_at(key, deadline)
         keyspace.also(key, b"expire", GENERIC)
         client.effect = [b"SET", key, value, b"PXAT", b"%d" % deadline]
+    elif mask & GET:
+        client.effect = [*words[:3], *(word for word in words[3:] if word.upper() != b"GET")]
     return reply
 
 

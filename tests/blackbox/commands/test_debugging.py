@@ -123,6 +123,8 @@ def test_digests_tell_data_apart(wire: Wire) -> None:
 
 def test_populate(ask: Ask) -> None:
     ask("SET", "key:1", "stays")
+    not_positive = b"ERR value is out of range, must be positive"
+    assert ask("DEBUG", "POPULATE", -1) == ask("DEBUG", "POPULATE", "x") == not_positive
     assert ask("DEBUG", "POPULATE", 100) == b"OK"
     assert ask("DBSIZE") == 100
     assert ask("GET", "key:1") == b"stays"

@@ -61,6 +61,18 @@ def test_every_value_comes_back(filled: Wire) -> None:
         assert encodings[0] == encodings[1], sample.key
 
 
+def test_restore_asking_is_restore(wire: Wire) -> None:
+    wire.call("SET", "k", "v")
+    payload = wire.call("DUMP", "k")
+    assert wire.call("RESTORE-ASKING", "k", 0, payload) == BUSY
+    assert wire.call("RESTORE-ASKING", "k", 100_000, payload, "REPLACE") == b"OK"
+    assert wire.call("GET", "k") == b"v"
+    assert 0 < wire.call("TTL", "k") <= 100
+    assert wire.call("RESTORE-ASKING", "k", 0) == (
+        b"ERR wrong number of arguments for 'restore-asking' command"
+    )
+
+
 @pytest.mark.ours("it is ours that is compared with the reference")
 @pytest.mark.parametrize("compress", ["yes", "no"])
 def test_values_move_to_a_real_redis_and_back(

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tests.blackbox.commands.conftest import Ask
-from tests.support import Error, Map, Process, Server, Set, Wire
+from tests.support import Error, Map, Process, Server, Set, StartServer, Wire
 
 Facts: TypeAlias = dict[str, Any]
 
@@ -23,6 +23,13 @@ DIFFERENT = {
     "command|getkeysandflags": {"arity"},
     "zrank": {"arity"},  # WITHSCORE
     "zrevrank": {"arity"},
+    "client|setname": {"tips"},
+    "config|resetstat": {"tips"},
+    "config|rewrite": {"tips"},
+    "latency|reset": {"tips"},
+    "msetnx": {"tips"},
+    "randomkey": {"tips"},
+    "scan": {"tips"},
     # Redis says that the old value of the destination is read, which it is not.
     "sinterstore": {"keys"},
 }
@@ -69,7 +76,6 @@ LATER = {
     "readwrite",
     "replconf",
     "restore",
-    "restore-asking",
     "save",
     "script",
     "sync",
@@ -92,13 +98,14 @@ def text(reply: Any) -> Any:
 
 
 def facts(entry: list[Any]) -> Facts:
-    name, arity, flags, first, last, step, categories, _, keys, _ = entry
+    name, arity, flags, first, last, step, categories, tips, keys, _ = entry
     return {
         "name": name,
         "arity": arity,
         "flags": flags,
         "range": (first, last, step),
         "categories": categories,
+        "tips": tips,
         "keys": keys,
     }
 
@@ -437,3 +444,19 @@ def test_redis_py_reads_it(client: redis.Redis) -> None:
         ["a", "b"],
         ["b'a'", "b'b'"],
     )
+
+
+def test_names_that_were_changed(start_server: StartServer) -> None:
+    renamed = ("--rename-command", "LRANGE", "slice", "--rename-command", "config", "")
+    with start_server().wire() as usual, start_server(*renamed).wire() as wire:
+        assert wire.call("COMMAND", "COUNT") == usual.call("COMMAND", "COUNT") - 1
+        names = wire.call("COMMAND", "LIST")
+        assert set(usual.call("COMMAND", "LIST")) - set(names) >= {b"config", b"config|get"}
+        assert b"lrange" in names
+        infos = wire.call("COMMAND", "INFO", "lrange", "Slice", "config", "config|get")
+        assert infos == [None, *usual.call("COMMAND", "INFO", "lrange"), None, None]
+        assert wire.call("COMMAND", "DOCS", "lrange") == []
+        assert wire.call("COMMAND", "DOCS", "slice")[0] == b"lrange"
+        assert wire.call("COMMAND", "GETKEYS", "slice", "k", "0", "1") == [b"k"]
+        error = wire.call("COMMAND", "GETKEYS", "lrange", "k", "0", "1")
+        assert error == b"ERR Invalid command specified"

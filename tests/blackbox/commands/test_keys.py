@@ -1,12 +1,14 @@
 """The commands for keys of any type."""
 
+import re
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from tests.blackbox.commands.conftest import Ask
-from tests.support import Error, StartServer, Wire, eventually
+from tests.support import Error, Push, StartServer, Wire, eventually
 
 NO_SUCH_KEY = b"ERR no such key"
 NOT_INTEGER = b"ERR value is not an integer or out of range"
@@ -486,3 +488,51 @@ def test_hits_and_misses(ask: Ask, start_server: StartServer) -> None:
         stats = wire.call("INFO", "stats")
     assert b"keyspace_hits:7\r\n" in stats
     assert b"keyspace_misses:7\r\n" in stats
+
+
+@pytest.mark.parametrize(
+    ("line", "hits", "misses", "events"),
+    [
+        ("OBJECT ENCODING x", 1, 1, 0),
+        ("OBJECT REFCOUNT x", 1, 1, 0),
+        ("OBJECT IDLETIME x", 1, 1, 0),
+        ("SCAN 0 TYPE string", 1, 0, 0),
+        ("XACK x g 1-1", 1, 1, 1),
+        ("XCLAIM x g c 0 1-1", 1, 1, 1),
+        ("XAUTOCLAIM x g c 0 0", 1, 1, 1),
+        ("XREAD STREAMS x 0", 2, 2, 2),
+        ("XREADGROUP GROUP g c STREAMS x >", 2, 1, 1),
+        ("PFMERGE p p p", 3, 3, 3),
+    ],
+)
+def test_lookups_that_count(wire: Wire, line: str, hits: int, misses: int, events: int) -> None:
+    words = line.split()
+
+    def stat(name: bytes) -> int:
+        found = re.search(name + rb":(\d+)", wire.call("INFO", "stats"))
+        assert found
+        return int(found[1])
+
+    key = "p" if words[0] == "PFMERGE" else "x"
+    wire.call("HELLO", "3")
+    wire.call("CONFIG", "SET", "notify-keyspace-events", "Em")
+    wire.command("PSUBSCRIBE", "__keyevent@*__:keymiss")
+    wire.push()
+    before = stat(b"keyspace_misses")
+    wire.command(*words)
+    wire.command("ECHO", "end")
+    replies: list[Any] = []
+    while not replies or replies[-1] != b"end":
+        replies.append(wire.reply())
+    pushes = [reply for reply in replies if isinstance(reply, Push)]
+    assert [push[-1] for push in pushes] == [key.encode()] * events
+    assert stat(b"keyspace_misses") - before == misses
+    wire.call("FLUSHALL")
+    if key == "x":
+        wire.call("XGROUP", "CREATE", "x", "g", "0", "MKSTREAM")
+        wire.call("XADD", "x", "1-1", "a", "b")
+    else:
+        wire.call("PFADD", "p", "a")
+    before = stat(b"keyspace_hits")
+    wire.call(*words)
+    assert stat(b"keyspace_hits") - before == hits

@@ -55,6 +55,8 @@ def test_a_subscribed_client_may_do_little_under_resp2(wire: Wire) -> None:
         b"ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
         b" are allowed in this context"
     )
+    assert wire.call("client", "LIST").startswith(b"ERR Can't execute 'client|list': only")
+    assert wire.call("CLIENT", "x") == b"ERR unknown subcommand 'x'. Try CLIENT HELP."
     assert wire.call("PING") == [b"pong", b""]
     assert wire.call("PING", "a") == [b"pong", b"a"]
     assert wire.call("RESET") == b"RESET"

@@ -49,6 +49,8 @@ def test_what_a_replica_says(wire: Wire, words: list[str], reply: bytes) -> None
 
 def test_what_has_no_reply(wire: Wire) -> None:
     wire.command("REPLCONF", "ACK", "1")
+    wire.command("REPLCONF", "ACK", "x")
+    wire.command("REPLCONF", "listening-port", "1", "ACK", "1", "FACK", "x")
     wire.command("REPLCONF", "GETACK", "*")
     assert wire.call("PING") == b"PONG"
 

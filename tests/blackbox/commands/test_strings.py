@@ -499,3 +499,12 @@ def test_events(events: Ask) -> None:
     ]:
         words = ["" if word == "''" else word for word in line.split()]
         assert events(*words) == [event.encode() for event in expected], line
+
+
+def test_a_key_set_to_a_time_in_the_past_expires(events: Ask) -> None:
+    events("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    try:
+        assert events("SET", "k", "1", "EXAT", "1") == [b"set k", b"expire k"]
+        assert events("GET", "k") == [b"expired k"]
+    finally:
+        events("DEBUG", "SET-ACTIVE-EXPIRE", "1")

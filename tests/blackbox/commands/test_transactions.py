@@ -177,3 +177,11 @@ def test_replies_turned_off_within(wire: Wire) -> None:
     wire.command("PING", "skipped")
     wire.command("PING", "b")
     wire.expect(b"*2\r\n$1\r\na\r\n$1\r\nb\r\n")
+
+
+def test_time_stands_still(wire: Wire) -> None:
+    wire.call("MULTI")
+    for line in ("SET k v PX 1", "DEBUG SLEEP 0.01", "GET k", "EXISTS k"):
+        wire.call(*line.split())
+    assert wire.call("EXEC") == [b"OK", b"OK", b"v", 1]
+    assert wire.call("GET", "k") is None

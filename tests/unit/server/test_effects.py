@@ -42,6 +42,9 @@ def logging(direct: Direct) -> list[Args]:
         ("SETEX k 10 v", "SET k v PXAT 1700000010000"),
         ("PSETEX k 10 v", "SET k v PXAT 1700000000010"),
         ("SET k v EX 10", "SET k v PXAT 1700000010000"),
+        ("SET k v EXAT 1", "SET k v PXAT 1000"),
+        ("SET k v get XX", "SET k v XX"),
+        ("SET k GET GET", "SET k GET"),
         ("GETSET k v", "SET k v"),
         ("GETDEL k", "DEL k"),
         ("GETEX k", None),
@@ -68,6 +71,16 @@ def test_effects(line: str, effect: str | None) -> None:
     log = logging(direct)
     direct(*line.split())
     assert log == ([effect.encode().split()] if effect else [])
+
+
+def test_a_list_that_is_trimmed_by_nothing_is_as_it_was() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    direct("RPUSH", "l", "a", "b")
+    log = logging(direct)
+    direct("LTRIM", "l", "0", "-1")
+    assert log == []
+    direct("LTRIM", "l", "1", "-1")
+    assert log == [[b"LTRIM", b"l", b"1", b"-1"]]
 
 
 KEYS = ("a", "b", "c")

@@ -191,7 +191,8 @@ def test_only_uses_of_keys_that_are_there_count() -> None:
     server.now_ms += 60_000
     ledger = server.keyspace.ledger
     assert ledger is not None
-    for words in (["TYPE", "key"], ["TTL", "key"], ["EXISTS", "key"], ["GET", "missing"]):
+    unused = ("TYPE key", "TTL key", "EXISTS key", "OBJECT ENCODING key", "GET missing")
+    for words in (line.split() for line in unused):
         server(*words)
         assert ledger.idle_seconds(b"key", server.now_ms) == 60, words
     server.client.no_touch = True
@@ -202,3 +203,12 @@ def test_only_uses_of_keys_that_are_there_count() -> None:
         server.now_ms += 60_000
         server(*words)
         assert ledger.idle_seconds(b"key", server.now_ms) == 0, words
+
+
+def test_what_is_no_use_is_none_for_a_client_that_touches_nothing() -> None:
+    server = Direct()
+    server("SET", "key", "value")
+    server("CLIENT", "NO-TOUCH", "ON")
+    for words in (["EXISTS", "key"], ["OBJECT", "ENCODING", "key"], ["GET", "key"]):
+        server(*words)
+    assert (server.keyspace.hits, server.keyspace.looks) == (3, 3)
