@@ -286,6 +286,7 @@ def test_what_the_broker_does_not_take_is_a_dead_letter(
     server = publish()
     eventually(lambda: state(server)["state"] == "publishing", timeout=60)
     ask(server, "SET", "small", "1")
+    wait_published(server)
     with server.wire() as wire:
         for words in ("MULTI", "SET one 1", f"SET large {'x' * 20_000}", "SET two 2", "EXEC"):
             wire.call(*words.split())
