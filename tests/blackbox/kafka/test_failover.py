@@ -50,13 +50,15 @@ def test_a_failover_leaves_no_gap_and_nothing_twice(
         load.wait()
         eventually(lambda: int(state(former.server)["transactions"]) > 2, timeout=60)
         former.kill()
-        primary = group.wait_promoted()
+        group.wait_promoted()
         former.restart()
         group.wait_settled()
-        assert group.primary is primary
         load.wait()
     finally:
         load.stop()
+    # On a machine that is too busy there are more failovers than the one that was wanted.
+    group.wait_settled()
+    primary = group.primary
     wait_published(primary.server)
     found = documents(broker, name("changes"))
     assert snapshots(found) <= 1
@@ -69,5 +71,7 @@ def test_a_failover_leaves_no_gap_and_nothing_twice(
         mine = [it for it in published if it.startswith(f"{writer.name}:")]
         assert set(acknowledged) <= set(mine)
         assert mine == sorted(mine, key=lambda it: int(it.rpartition(":")[2]))
-    assert {it["source"]["epoch"] for it in found} == {1, 2}
-    assert state(former.server)["state"] == "off"
+    last = int(state(primary.server)["epoch"])
+    assert last > 1
+    assert {1, last} <= {it["source"]["epoch"] for it in found} <= set(range(1, last + 1))
+    assert [state(it.server)["state"] for it in group.replicas] == ["off"]
