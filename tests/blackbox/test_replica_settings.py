@@ -151,6 +151,20 @@ def test_a_command_that_cannot_be_applied(
 
 
 @pytest.mark.parametrize("kind", ["ours", "real"])
+def test_the_rest_of_a_transaction_is_applied(start: Start, kind: str) -> None:
+    one, other = start("ours"), start(kind)
+    follow(other, one)
+    ask(other, "CONFIG", "SET", "replica-read-only", "no")
+    ask(other, "SET", "k", "a string here")
+    with one.wire() as wire:
+        for words in ("MULTI", "SET before 1", "LPUSH k there", "SET behind 2", "EXEC"):
+            wire.call(*words.split())
+    ask(one, "SET", "next", "value")
+    eventually(lambda: ask(other, "GET", "next") == b"value")
+    assert ask(other, "MGET", "k", "before", "behind") == [b"a string here", b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
 @pytest.mark.parametrize("ignore", ["yes", "no"])
 def test_a_replica_whose_disk_fails(start: Start, kind: str, ignore: str) -> None:
     one = start("ours")
