@@ -116,7 +116,7 @@ def number(data: bytes, at: int, mark: bytes) -> tuple[int, int] | None:
         return None
     if b"\r" in digits:
         raise Misplaced
-    if not digits.isdigit() or digits != b"%d" % int(digits):
+    if not digits.isdigit() or len(digits) > 10 or digits != b"%d" % int(digits):
         raise Malformed
     return int(digits), end + 2
 
