@@ -47,7 +47,7 @@ NO_HISTORY = "0" * 40
 """What a base of ours says, whose bytes are of no history."""
 LINE = 1024
 """Redis reads no longer annotation."""
-NUMBER = re.compile(rb"[0-9]{1,10}")
+NUMBER = re.compile(rb"0|[1-9][0-9]{0,9}")
 PREFIX = re.compile(rb"[0-9]{0,10}\r?")
 STAR, DOLLAR, HASH = b"*$#"
 
