@@ -47,7 +47,7 @@ NO_HISTORY = "0" * 40
 """What a base of ours says, whose bytes are of no history."""
 LINE = 1024
 """Redis reads no longer annotation."""
-NUMBER = re.compile(rb"[0-9]{1,10}")
+NUMBER = re.compile(rb"0|[1-9][0-9]{0,9}")
 PREFIX = re.compile(rb"[0-9]{0,10}\r?")
 STAR, DOLLAR, HASH = b"*$#"
 
@@ -208,7 +208,7 @@ class Reader:
         end = buffer.find(b"\n", position, position + LINE) + 1
         if not end:
             if len(buffer) - position >= LINE:
-                raise Damaged(at, at, "an annotation has no end")
+                raise Damaged(at, at + LINE, "an annotation has no end")
             return None
         line = bytes(buffer[position:end])
         if (found := BATCH.fullmatch(line)) and self.start is not None:
@@ -280,7 +280,7 @@ def command_end(data: bytes | bytearray, at: int) -> int | None:
         if len(data) < at:
             return None
         if data[at - 2 : at] != b"\r\n":
-            raise Damaged(start, at - 2, "a word does not end where its length says")
+            raise Damaged(start, at, "a word does not end where its length says")
     return at
 
 
@@ -293,7 +293,7 @@ def _header(data: bytes | bytearray, start: int, at: int, mark: int) -> tuple[in
     end = data.find(b"\r\n", at, at + LINE)
     if end < 0:
         if len(data) - at >= LINE or not PREFIX.fullmatch(data, at + 1):
-            raise Damaged(start, at, "a length that is no number")
+            raise Damaged(start, min(at + LINE, len(data)), "a length that is no number")
         return None
     if not NUMBER.fullmatch(data, at + 1, end):
         raise Damaged(start, at, "a length that is no number")

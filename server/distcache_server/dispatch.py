@@ -107,7 +107,7 @@ def build(engine: Engine) -> dict[str, Table]:
                 if engine.confirm is not None and command.bits & LOGS:
                     handler = marking(handler)
                 entry = Entry(command, handler, stats)
-                if waits or around or not averaged:
+                if waits or around or not averaged or (engine.follows and command.bits & WRITES):
                     entry.run = None
                 elif reader is not None:
                     entry.run = reader.run_of(command)
@@ -162,6 +162,8 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
             handler = engine.feed.around(command, handler)
         if bits & WRITES or (bits & READS and bits & RELAYED):
             handler = logged(engine, handler)
+            if engine.follows and bits & WRITES:
+                handler = engine.own_deadlines.around(command, handler)
         elif engine.relaying and bits & RELAYED and command.group == "pubsub":
             handler = relayed(engine, handler)
         if engine.untouching and bits & READS:

@@ -17,6 +17,7 @@ from distcache_server.groups import Groups
 from distcache_server.keyspace import Keyspace
 from distcache_server.latency import Latency
 from distcache_server.maxmemory import Evictor
+from distcache_server.own_deadlines import OwnDeadlines
 from distcache_server.pausing import Pause
 from distcache_server.pubsub import PubSub
 from distcache_server.registry import Command, Flag, Handler
@@ -93,6 +94,7 @@ class Engine:
         self.in_transaction = False
         self.active_expiry = True
         """Keys are removed when their deadline comes, not only when somebody asks for them."""
+        self.own_deadlines = OwnDeadlines(self.databases)
         self.ticking = True
         """What is to be done once a second is done; DEBUG can turn it off."""
         self.log: Callable[[Client, Args], None] | None = None

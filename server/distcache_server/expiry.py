@@ -51,6 +51,8 @@ class Sweeper:
                 more |= expire(keyspace, end)
             if keyspace.graveyard:
                 more |= free(keyspace.graveyard, end)
+        if self.engine.follows and self.engine.active_expiry:
+            more |= self.engine.own_deadlines.expire(now_ms, end)
         more |= self.engine.evictor.step(end)
         if self.engine.ready:
             self.engine.blocking.serve(self.engine.ready)

@@ -314,6 +314,9 @@ def parse_inline(data: bytes) -> list[Args] | None:
         or b'"' in data
         or b"'" in data
         or b"\0" in data
+        # split() parts words at these, and Redis does not.
+        or b"\v" in data
+        or b"\f" in data
     ):
         return None
     batch = [words for line in data.split(b"\n") if (words := line.split())]

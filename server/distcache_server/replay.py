@@ -191,12 +191,22 @@ class Replay:
             self._queue = []
         elif name == b"EXEC":
             queue, self._queue = self._queue, None
-            for queued in queue or ():
-                self._run(queued)
+            self._run_all(queue or [])
         elif self._queue is not None:
             self._queue.append(words)
         else:
             self._run(words)
+
+    def _run_all(self, queue: list[Args]) -> None:
+        """The commands of a transaction: one that cannot be applied does not stop the others."""
+        failed: CannotApply | None = None
+        for words in queue:
+            try:
+                self._run(words)
+            except CannotApply as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _run(self, words: Args) -> None:
         found = self._arity.get(words[0].upper())

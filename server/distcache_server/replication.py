@@ -137,6 +137,7 @@ class Replication:
         persistence.become(new_id(), persistence.log.end)
         persistence.journal.selected = UNKNOWN
         engine.selected = 0
+        engine.own_deadlines.clear()
         persistence.journal.mute(False)
         # They learn of the new history, and go on where they are.
         self.replicas.disconnect()
@@ -191,6 +192,7 @@ class Replication:
         for mine, theirs in zip(engine.databases, fresh, strict=True):
             mine.adopt(theirs)
         engine.known_changes = None  # until the log behind the snapshot tells
+        engine.own_deadlines.clear()
         engine.evictor.recount()
         engine.freeze()
         persistence.history.reset(resync.history.decode())

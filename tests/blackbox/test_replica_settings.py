@@ -116,6 +116,30 @@ def test_memory_of_a_replica_by_config_set(start: Start) -> None:
     eventually(lambda: ask(other, "DBSIZE") < 250)
 
 
+@pytest.mark.parametrize("kind", ["ours", "real"])
+def test_deadlines_on_a_replica_that_takes_writes(start: Start, kind: str) -> None:
+    one, other = start("ours"), start(kind, "--replica-read-only", "no")
+    follow(other, one)
+    # Of these the primary knows nothing.
+    with other.wire() as wire:
+        wire.call("MULTI")
+        wire.call("SET", "kept", "v", "PX", 20)
+        wire.call("PEXPIRE", "kept", 100_000)
+        assert wire.call("EXEC") == [b"OK", 1]
+    ask(other, "SET", "gone", "v", "PX", 20)
+    eventually(lambda: ask(other, "DBSIZE") == 1)
+    assert ask(other, "EXISTS", "kept") == 1
+    # What the primary lets go is only hidden until it says so, but for those who write there.
+    ask(one, "DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    for key in ("read", "written"):
+        ask(one, "SET", key, 5, "PX", 20)
+    eventually(lambda: ask(other, "DBSIZE") == 3)
+    eventually(lambda: ask(other, "EXISTS", "read", "written") == 0)
+    assert ask(other, "INCR", "written") == 1
+    assert (ask(other, "GET", "written"), ask(other, "TTL", "written")) == (b"1", -1)
+    assert ask(other, "DBSIZE") == 3
+
+
 @pytest.mark.parametrize("replica", ["ours", "real"])
 def test_another_history(start: Start, replica: str) -> None:
     one, other = start("ours"), start(replica)
@@ -193,6 +217,20 @@ def test_a_command_that_cannot_be_applied(
     else:
         assert other.process.wait(20) != 0
     assert "Traceback" not in other.log()
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
+def test_the_rest_of_a_transaction_is_applied(start: Start, kind: str) -> None:
+    one, other = start("ours"), start(kind)
+    follow(other, one)
+    ask(other, "CONFIG", "SET", "replica-read-only", "no")
+    ask(other, "SET", "k", "a string here")
+    with one.wire() as wire:
+        for words in ("MULTI", "SET before 1", "LPUSH k there", "SET behind 2", "EXEC"):
+            wire.call(*words.split())
+    ask(one, "SET", "next", "value")
+    eventually(lambda: ask(other, "GET", "next") == b"value")
+    assert ask(other, "MGET", "k", "before", "behind") == [b"a string here", b"1", b"2"]
 
 
 @pytest.mark.parametrize("kind", ["ours", "real"])

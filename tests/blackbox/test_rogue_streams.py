@@ -116,7 +116,7 @@ def number(data: bytes, at: int, mark: bytes) -> tuple[int, int] | None:
         return None
     if b"\r" in digits:
         raise Misplaced
-    if not digits.isdigit() or digits != b"%d" % int(digits):
+    if not digits.isdigit() or len(digits) > 10 or digits != b"%d" % int(digits):
         raise Malformed
     return int(digits), end + 2
 
@@ -231,8 +231,10 @@ async def test_streams_of_all_kinds(caplog: pytest.LogCaptureFixture) -> None:
                     await writer.drain()
                     await asyncio.sleep(0)
             async with asyncio.timeout(PATIENCE_S):
-                # It has taken all of it, or let go of the link.
-                while not session.closed.is_set() and (session._inbox or log.end != end):  # noqa: ASYNC110
+                # It follows this one, and has taken all of it; or let go of the link.
+                while not session.closed.is_set() and (  # noqa: ASYNC110
+                    not replication.link.is_up or session._inbox or log.end != end
+                ):
                     await asyncio.sleep(0.001)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()

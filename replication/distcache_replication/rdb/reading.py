@@ -19,8 +19,10 @@ from distcache_replication.rdb.values import STRING, TYPE_STRING, Value, read_va
 MAGIC = b"REDIS"
 HEADER = 9
 CHECKSUM = 8
-READ = range(5, 13)
+READ = range(1, 13)
 """Versions that can be read; 12 is that of Redis 7.4."""
+CHECKED = 5
+"""The first version with a checksum."""
 MOST_AUX = 100
 """Fields about the snapshot itself that are kept."""
 
@@ -190,6 +192,9 @@ class Decoder:
         return HEADER
 
     def _end(self, data: bytes, pos: int) -> int:
+        if self.version < CHECKED:
+            self.done = True
+            return pos
         end = pos + CHECKSUM
         if end > len(data):
             raise Short(end)

@@ -154,8 +154,10 @@ class Publishing:
         self._history = it.history.id
         process = self._process = Process(it, answers)
         await process.start()
-        assert process.peer is not None
-        await process.peer.call("publish", *self._arguments())
+        # It may have become a replica meanwhile, which must not shut out its primary at the broker.
+        if self.wanted and not self._is_outdated(process):
+            assert process.peer is not None
+            await process.peer.call("publish", *self._arguments())
 
     def _arguments(self) -> tuple[Any, ...]:
         config = self.engine.config

@@ -85,7 +85,14 @@ class Both:
         return self.start("--dir", str(self.folder), *LOG, *words)
 
     def wait_told(self, server: Process) -> None:
-        """Until the server knows of all that others have done so far."""
+        """Until the server knows of all that others have done so far.
+
+        It may read the first from the row before it is told; the second only when it was.
+        """
+        self._wait_seen(server)
+        self._wait_seen(server)
+
+    def _wait_seen(self, server: Process) -> None:
         self._told += 1
         name = f"told {self._told}"
         self.database.execute(

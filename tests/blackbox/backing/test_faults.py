@@ -91,7 +91,7 @@ def test_a_table_that_changes(users: Database, backed: Backed) -> None:
 
 @only_postgres
 def test_a_load_that_takes_too_long(users: Database, backed: Backed) -> None:
-    server = backed(mapped("name"), "--backing-timeout", "100")
+    server = backed(mapped("name"), "--backing-timeout", "1000")
     users.execute("BEGIN", "LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
     with server.wire() as wire:
         reply = wire.call("GET", "name:1")

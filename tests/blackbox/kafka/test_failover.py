@@ -46,24 +46,30 @@ def test_a_failover_leaves_no_gap_and_nothing_twice(
         load.wait()
         eventually(lambda: int(state(former.server)["transactions"]) > 2, timeout=60)
         former.kill()
-        primary = group.wait_promoted()
+        group.wait_promoted()
         former.restart()
         group.wait_settled()
-        assert group.primary is primary
         load.wait()
     finally:
         load.stop()
+    # On a machine that is too busy there are more failovers than the one that was wanted.
+    group.wait_settled()
+    primary = group.primary
     wait_published(primary.server)
     found = documents(broker, name("changes"))
-    assert snapshots(found) <= 1
-    published = [it["key"] for it in found if it["key"]]
-    assert len(published) == len(set(published)), "a change came twice"
+    last = int(state(primary.server)["epoch"])
+    assert last > 1
+    assert {1, last} <= {it["source"]["epoch"] for it in found} <= set(range(1, last + 1))
+    # All keys may come where the stream begins, and where a server is promoted that has just come.
+    assert snapshots(found) < last
+    published = {it["key"] for it in found if it["key"]}
+    changed = [it["key"] for it in found if it["key"] and it["op"] != "snapshot"]
+    assert len(changed) == len(set(changed)), "a change came twice"
     with primary.server.client(decode_responses=True) as client:
-        assert set(published) == set(client.keys())
+        assert published == set(client.keys())
     for writer in load.writers:
         acknowledged = [it.key for it in writer.writes if it.outcome is Outcome.ok]
-        mine = [it for it in published if it.startswith(f"{writer.name}:")]
-        assert set(acknowledged) <= set(mine)
+        assert published.issuperset(acknowledged)
+        mine = [it for it in changed if it.startswith(f"{writer.name}:")]
         assert mine == sorted(mine, key=lambda it: int(it.rpartition(":")[2]))
-    assert {it["source"]["epoch"] for it in found} == {1, 2}
-    assert state(former.server)["state"] == "off"
+    eventually(lambda: {state(it.server)["state"] for it in group.replicas} == {"off"}, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import urllib.request
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from distcache_server import serve
+from distcache_server.changefeed.peer import Peer
+from distcache_server.changefeed.process import Process as ChangesProcess
 
 from tests.blackbox.kafka.conftest import Name
 from tests.support import Process, StartServer, eventually
@@ -255,7 +259,7 @@ def test_a_deposed_primary_publishes_nothing_more(
     for number in range(50):
         ask(primary, "SET", f"before{number}", number)
     wait_published(primary)
-    assert state(replica)["state"] == "off"
+    eventually(lambda: state(replica)["state"] == "off", timeout=60)
     eventually(lambda: info(replica)["master_repl_offset"] == info(primary)["master_repl_offset"])
     primary.process.send_signal(signal.SIGSTOP)
     try:
@@ -286,6 +290,7 @@ def test_what_the_broker_does_not_take_is_a_dead_letter(
     server = publish()
     eventually(lambda: state(server)["state"] == "publishing", timeout=60)
     ask(server, "SET", "small", "1")
+    wait_published(server)
     with server.wire() as wire:
         for words in ("MULTI", "SET one 1", f"SET large {'x' * 20_000}", "SET two 2", "EXEC"):
             wire.call(*words.split())
@@ -340,6 +345,30 @@ def test_a_clean_end_publishes_what_is_left(
         server.process.wait(60)
     found = len(documents(broker, topic))
     assert found == 2000 if not words else found <= 2000
+
+
+async def test_who_becomes_a_replica_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its process was being started when it did."""
+    begin, call, asked = ChangesProcess.start, Peer.call, list[str]()
+    begun = asyncio.Event()
+
+    async def start(self: ChangesProcess) -> None:
+        await begin(self)
+        server.replication.follow("127.0.0.1", 1)
+        begun.set()
+
+    async def note(self: Peer, name: str, *arguments: Any) -> Any:
+        asked.append(name)
+        return await call(self, name, *arguments)
+
+    monkeypatch.setattr(ChangesProcess, "start", start)
+    monkeypatch.setattr(Peer, "call", note)
+    async with serve(changefeed="kafka://127.0.0.1:1/changes", save='""') as server:
+        async with asyncio.timeout(60):
+            await begun.wait()
+            while server.publishing.state != "off":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert asked == ["begin"]
 
 
 def test_metrics(broker: Broker, publish: Publish) -> None:

@@ -7,7 +7,7 @@ import pytest
 from distcache_replication.directory import Directory, Refused
 from distcache_replication.files import Files
 from distcache_replication.manifest import BASE
-from distcache_replication.segment import annotation, encode, head
+from distcache_replication.segment import LINE, annotation, encode, head
 from distcache_server.quoting import quote, split
 
 from tests.support.disks import MemoryFiles, PowerCut, cut_power, nth
@@ -120,10 +120,11 @@ def test_another_file_cut_anywhere(files: MemoryFiles, path: str) -> None:
             load(files)
 
 
-def test_zeros_at_the_end_are_a_torn_tail(files: MemoryFiles) -> None:
+@pytest.mark.parametrize("more", [0, LINE])
+def test_zeros_at_the_end_are_a_torn_tail(files: MemoryFiles, more: int) -> None:
     whole = bytes(files.content[LAST].data)
     for end in range(len(whole) - 2):
-        files.content[LAST].data[:] = whole[:end] + bytes(len(whole) - end)
+        files.content[LAST].data[:] = whole[:end] + bytes(len(whole) - end + more)
         _, found = load(files)
         assert found == ALL[: len(found)]
 
@@ -191,6 +192,17 @@ def test_redis_wrote_the_files() -> None:
     it.add(second)
     write(files, descriptor, it.offset, THREE)
     assert load(files)[1] == [ONE, TWO, THREE]
+
+
+@pytest.mark.parametrize("more", [0, LINE])
+def test_zeros_at_the_end_of_what_redis_wrote(more: int) -> None:
+    files = MemoryFiles()
+    files.write(files.create(path_of("manifest")), b"file appendonly.aof.1.incr.aof seq 1 type i\n")
+    files.create(FIRST)
+    whole = THREE + TWO
+    for end in range(len(whole) - 2):
+        files.content[FIRST].data[:] = whole[:end] + bytes(len(whole) - end + more)
+        assert load(files)[1] == [THREE][: end >= len(THREE)]
 
 
 def steps_of(run: Callable[[MemoryFiles], None]) -> int:

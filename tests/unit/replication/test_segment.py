@@ -192,3 +192,11 @@ def test_sound_batches_end_where_they_should() -> None:
     assert reader.sound(len(SET + DEL) - 1) == []
     assert reader.sound(len(SET + DEL)) == [DEL]
     assert reader.sound(1000) == [SET]
+
+
+def test_a_number_has_no_zeros_before_it() -> None:
+    """Nobody writes them so, and hiredis does not read them."""
+    for data in (b"*01\r\n$4\r\nPING\r\n", b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$00\r\n\r\n"):
+        with pytest.raises(Damaged):
+            command_end(data, 0)
+    assert command_end(b"*1\r\n$0\r\n\r\n", 0) == 10

@@ -16,6 +16,7 @@ from distcache_server.framing import (
     Parser,
     ProtocolError,
     encoded_length,
+    parse_inline,
     parse_single,
     parse_uniform,
 )
@@ -296,3 +297,13 @@ def test_what_follows_a_command_that_waits_and_was_cut_off() -> None:
     assert connection.feed(waiting[10:] + b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n" * 100) == b""
     assert client.blocked is not None
     assert engine.databases[0].peek(b"n") is None
+
+
+def test_what_parts_the_words_of_a_line() -> None:
+    """Not all that Python takes for a blank does."""
+    assert parse_inline(b"a\tb c\r\n") == [[b"a", b"b", b"c"]]
+    data = b"a\vb\fc d\r\n"
+    assert parse_inline(data) is None
+    framer = Framer()
+    framer.feed(data)
+    assert framer.next() == [b"a\vb\fc", b"d"]

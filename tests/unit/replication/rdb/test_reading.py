@@ -152,7 +152,7 @@ def test_the_checksum_may_be_missing_or_not_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"REDIS0004", b"REDIS0013", b"REDIS9999", b"REDIS00x1", b"VALKEY080"]
+    "head", [b"REDIS0000", b"REDIS0013", b"REDIS9999", b"REDIS00x1", b"VALKEY080"]
 )
 def test_other_versions_and_other_files(head: bytes) -> None:
     with pytest.raises(rdb.BadRdb) as caught:
@@ -160,6 +160,14 @@ def test_other_versions_and_other_files(head: bytes) -> None:
     assert caught.value.offset == 0
     with pytest.raises(rdb.BadRdb):
         decode([b"hello"])
+
+
+@pytest.mark.parametrize("version", range(1, 5))
+def test_old_versions_have_no_checksum(version: int) -> None:
+    data = b"REDIS%04d\xfe\0\0\1k\1v\xff" % version
+    assert [record.key for record in decode([data], rdb.Decoder(size=len(data)))] == [b"k"]
+    with pytest.raises(rdb.BadRdb):
+        decode([data[:-1]])
 
 
 def test_the_error_says_where() -> None:
