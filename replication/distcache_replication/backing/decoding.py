@@ -25,6 +25,8 @@ from distcache_replication.backing.visibility import SNAPSHOT, Snapshot
 SILENCE_S = 30.0
 """Without a word for so long, the connection is taken for dead; it is asked every second."""
 ASK_S, HURRY_S = 1.0, 0.05
+CONNECT_S = 10.0
+"""For connecting, where `backing-timeout`, which is for loads, is shorter."""
 SLOW_S = 60.0
 """For what takes its time."""
 PATIENCE = 6
@@ -180,7 +182,8 @@ class Decoding:
 
     async def _connect(self, start: int) -> None:
         names = self.names
-        self._stream = await streaming.connect(names.address, names.timeout_s, SILENCE_S)
+        patience_s = max(names.timeout_s, CONNECT_S)
+        self._stream = await streaming.connect(names.address, patience_s, SILENCE_S)
         try:
             await self._stream.start(names.slot, names.publication, start)
         except SlotInUse:
@@ -189,6 +192,8 @@ class Decoding:
         self._in_use = 0
         self._received = self._confirmed = self._told = start
         self._tracker = Tracker(self.rows, names.stream)
+        # After a crash the ids of transactions that wrote nothing are given again.
+        self._snapshot = None
 
     async def _take_over(self) -> None:
         """After some attempts, end the connection that has the slot: that of a dead primary."""
