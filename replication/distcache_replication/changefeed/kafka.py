@@ -283,6 +283,8 @@ class Sink:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                # It is the end that is looked for: nothing more will come.
+                "fetch.wait.max.ms": 1,
                 "error_cb": self._note_unreached,
             },
             logger=_logger,

@@ -101,6 +101,7 @@ class Process:
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
         self._history = persistence.history.id
         self._child: asyncio.subprocess.Process | None = None
 
@@ -125,7 +126,7 @@ class Process:
             **self._answers,
         }
         self.peer = Peer(reader, writer, answers, (Lost, Gap, OSError))
-        self._begin(self.peer.run())
+        self._running = self._begin(self.peer.run())
         self._begin(self._watch_times())
         logs.notice("The changefeed has begun", pid=self._child.pid)
         await self.peer.call("begin", settings.of(self.persistence.engine.config))
@@ -152,6 +153,11 @@ class Process:
                 self._child.kill()
             await self._child.wait()
             logs.notice("The changefeed has ended")
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until it has ended by itself, but no longer than that."""
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=timeout_s)
 
     @property
     def is_up(self) -> bool:
