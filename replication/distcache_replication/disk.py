@@ -91,6 +91,11 @@ class Disk:
     def flushing(self) -> bool:
         return self._flushing
 
+    @property
+    def held(self) -> bool:
+        """Nothing can be written until the increment before the present one is flushed."""
+        return self._held and not self.lost
+
     def attach(self) -> None:
         """From now on the log keeps what was not written yet."""
         self.log.holders.append(self)
