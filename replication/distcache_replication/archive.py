@@ -47,7 +47,7 @@ class Segment:
 
     def mark(self, offset: int) -> Mark | None:
         """The last of these places that is not behind an offset."""
-        at = bisect_right(self.marks, (offset, self.size + 1, 0))
+        at = bisect_right(self.marks, (offset, self.size + 1))
         return self.marks[at - 1] if at else None
 
 
@@ -151,6 +151,11 @@ class Archive:
 
     def path(self, segment: Segment) -> str:
         return f"{self._folder}/{segment.name}"
+
+    @property
+    def times(self) -> Sequence[tuple[int, int]]:
+        """From which offset on what was written when, by this process."""
+        return self._disk.times if self._disk is not None else ()
 
     # How it comes about
 

@@ -12,8 +12,10 @@ any more, until a new base and a new increment have taken its place.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import time_ns
 
 from distcache_replication.files import Files
 from distcache_replication.history import History
@@ -28,8 +30,13 @@ ALWAYS, EVERYSEC, NO = "always", "everysec", "no"
 MARK = 1 << 20
 """Bytes of a file between two places that are remembered."""
 
-Mark = tuple[int, int, int]
-"""The offset of a batch, where in its file it stands, and the salt of its checksum."""
+TIME_MS = 100
+"""So precisely the file says when a batch was written."""
+MOST_TIMES = 10_000
+"""So often it is remembered when one was."""
+
+Mark = tuple[int, int, int, int | None]
+"""The offset of a batch, where in its file it stands, the salt of its checksum, and its time."""
 
 
 class Disk:
@@ -70,6 +77,10 @@ class Disk:
         self._flushing = False
         self._told: int | None = None
         """Up to where the present increment says that all is flushed; None where it does not."""
+        self._time_ms = 0
+        """The time that it said last."""
+        self.times: deque[tuple[int, int]] = deque(maxlen=MOST_TIMES)
+        """From which offset on what was written when, in milliseconds."""
 
     @property
     def acknowledged(self) -> int:
@@ -79,6 +90,11 @@ class Disk:
     @property
     def flushing(self) -> bool:
         return self._flushing
+
+    @property
+    def held(self) -> bool:
+        """Nothing can be written until the increment before the present one is flushed."""
+        return self._held and not self.lost
 
     def attach(self) -> None:
         """From now on the log keeps what was not written yet."""
@@ -100,9 +116,11 @@ class Disk:
         if self._descriptor >= 0:
             self._old.append(self._descriptor)
         self._descriptor, self.size = descriptor, 0
+        if self.offset != self.log.end:
+            self.times.clear()
         self.offset = self.begun = self.log.end
         self.marks, self._mark_at = [], 0
-        self._told = None
+        self._told, self._time_ms = None, 0
         self._name(history)
         if not self.lost:
             # The log on disk must have no gap, whatever the order in which files get there: so
@@ -140,8 +158,10 @@ class Disk:
         """Up to where the increment is to say that all is flushed."""
         return None if self.policy == NO else self.flushed
 
-    def _flush_line(self) -> bytes:
-        return flushed(self._tellable, self._salt) if self._told != self._tellable else b""
+    def _flush_line(self, time_ms: int | None = None) -> bytes:
+        if self._told == self._tellable and time_ms is None:
+            return b""
+        return flushed(self._tellable, self._salt, time_ms)
 
     def recovered(self) -> None:
         """A new base holds all from before the present increment, which can be trusted."""
@@ -166,7 +186,10 @@ class Disk:
         told = self._tellable
         if offset == end and not self._head and told == self._told:
             return True
-        start = self._head + self._flush_line()
+        now_ms, time_ms = time_ns() // 1_000_000, None
+        if offset < end and not 0 <= now_ms - self._time_ms < TIME_MS:
+            time_ms = now_ms
+        start = self._head + self._flush_line(time_ms)
         data, size = self.log.slice(offset), self.size + len(start)
         line = annotation(data, offset, self._salt) if data else b""
         try:
@@ -174,8 +197,11 @@ class Disk:
         except OSError as error:
             self._fail(error)
             return False
+        if time_ms is not None:
+            self._time_ms = time_ms
+            self.times.append((offset, time_ms))
         if size >= self._mark_at:
-            self.marks.append((offset, size, self._salt))
+            self.marks.append((offset, size, self._salt, self._time_ms or None))
             self._mark_at = size + MARK
         self._head, self._told = b"", told
         self.offset = end

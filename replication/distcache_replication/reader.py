@@ -8,8 +8,10 @@ or where there is no other place; else it holds a slot of the archive.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 
 from distcache_replication.archive import Archive, Lost, Segment, Slot
 from distcache_replication.disk import MARK
@@ -55,6 +57,7 @@ class Reader:
         """What was read from disk, ..."""
         self._at = 0
         """... which was handed on up to here."""
+        self._times: Sequence[tuple[int, int]] = ()
         self._name = name
         self._durable = durable
         self._slot: Slot | None = None
@@ -114,6 +117,8 @@ class Reader:
             self.hold()
             size = min(most, await self.log.wait(offset, self._durable) - offset)
             if self._left:
+                assert self._cursor is not None
+                self._times = self._cursor.times
                 data = self._left[self._at : self._at + size]
                 self._at += len(data)
                 if self._at == len(self._left):
@@ -121,8 +126,15 @@ class Reader:
                 return data
             if self.log.start <= offset:
                 self._cursor = None
+                self._times = self.archive.times
                 return self.log.slice(offset, size)
             self._left, self._at = await self._piece(offset), 0
+
+    def times(self, start: int, end: int) -> list[tuple[int, int]]:
+        """When what ``read`` has just given was written, from which offset on, if that is known."""
+        times = self._times
+        first = max(bisect_right(times, start, key=lambda it: it[0]) - 1, 0)
+        return [it for it in islice(times, first, None) if it[0] < end]
 
     async def _piece(self, offset: int) -> bytes:
         """Some bytes from the disk; none where the log goes on in memory.  Raises Lost."""
@@ -156,9 +168,11 @@ class Cursor:
         """What is before it is not wanted, or was handed on."""
         self._files = archive.files
         self._most = PIECE
+        self.times: list[tuple[int, int]] = []
+        """When what was read last was written, from which offset on."""
         found = at.mark(offset)
         self._position = found[1] if found else 0
-        self._taken = Taken(found[1], found[0], found[2]) if found else Taken()
+        self._taken = Taken(found[1], found[0], found[2], found[3]) if found else Taken()
 
     def step(self, end: int, size: int) -> bytes:
         """What comes next, out of so many bytes up to an offset; in a thread.  Raises Damaged."""
@@ -169,12 +183,16 @@ class Cursor:
             raise Damaged(self._position, self._position, f"the log should go on to {end} here")
         self._position += len(data)
         taken.feed(data)
+        times = [] if taken.time_ms is None else [(taken.offset, taken.time_ms)]
         parts = taken.sound(end)
         while taken.offset < end and (batch := next(iter(taken), None)) is not None:
             if batch.offset is None or batch.offset + len(batch.data) > end:
                 raise Damaged(batch.at, batch.at, "commands that are not of this log")
+            if taken.time_ms is not None and (not times or times[-1][1] != taken.time_ms):
+                times.append((batch.offset, taken.time_ms))
             parts += [batch.data, *taken.sound(end)]
         self._most = min(max(PIECE, BATCHES * len(data) // max(len(parts), 1)), PIECES)
+        self.times = times
         piece = b"".join(parts)
         skipped = max(self.offset - (taken.offset - len(piece)), 0)
         self.offset = max(self.offset, taken.offset)
@@ -184,4 +202,4 @@ class Cursor:
         """Remember the place, for others."""
         taken, marks = self._taken, self.segment.marks
         if taken.start is not None and taken.at >= (marks[-1][1] + MARK if marks else 0):
-            marks.append((taken.offset, taken.at, taken.salt))
+            marks.append((taken.offset, taken.at, taken.salt, taken.time_ms))

@@ -10,9 +10,11 @@ and two checksums; after it exactly that many bytes::
     *3\r\n$3\r\nSET\r\n...
 
 After a flush, another line says up to which offset all is on the disk for good, or with ``-`` that
-from here on no such lines are to be expected::
+from here on no such lines are to be expected.  Some say what time it is, too, by the clock of the
+server, in milliseconds: what comes behind was written then, or a little later::
 
     #dc=<offset, hex> <checksum, 8 hex>\r\n
+    #dc=<offset, hex> <time, hex> <checksum, 8 hex>\r\n
 
 Whatever is wrong behind the last of them is no damage: a power cut keeps of what was not flushed
 what it likes.
@@ -41,7 +43,7 @@ import hiredis
 HEAD = re.compile(rb"#distcache:1 ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8}) ([0-9a-f]{8})\r\n")
 BEFORE = re.compile(rb"#distcache:before ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8})\r\n")
 BATCH = re.compile(rb"#dc:([0-9a-f]{1,12}) ([0-9a-f]{8})([0-9a-f]{8})\r\n")
-FLUSHED = re.compile(rb"#dc=([0-9a-f]{1,16}|-) ([0-9a-f]{8})\r\n")
+FLUSHED = re.compile(rb"#dc=([0-9a-f]{1,16}|-)(?: ([0-9a-f]{1,12}))? ([0-9a-f]{8})\r\n")
 TIMESTAMP = re.compile(rb"#TS:[0-9]{1,20}\r?\n")
 NO_HISTORY = "0" * 40
 """What a base of ours says, whose bytes are of no history."""
@@ -84,9 +86,11 @@ def annotation(data: bytes, offset: int, salt: int) -> bytes:
     return b"#dc:%x %08x%08x\r\n" % (len(data), line, crc32(data, line))
 
 
-def flushed(offset: int | None, salt: int) -> bytes:
+def flushed(offset: int | None, salt: int, time_ms: int | None = None) -> bytes:
     """A line that says up to where all is flushed; None: it is not said any more."""
     start = b"#dc=-" if offset is None else b"#dc=%x" % offset
+    if time_ms is not None:
+        start = b"%b %x" % (start, time_ms)
     return b"%b %08x\r\n" % (start, crc32(start, salt))
 
 
@@ -114,7 +118,13 @@ class Batch:
 class Reader:
     """Takes the bytes of a file apart: feed some, iterate over what is whole, feed more, finish."""
 
-    def __init__(self, at: int = 0, offset: int | None = None, salt: int = 0) -> None:
+    def __init__(
+        self,
+        at: int = 0,
+        offset: int | None = None,
+        salt: int = 0,
+        time_ms: int | None = None,
+    ) -> None:
         """Begin at the first byte of a file; or ``at`` a batch, which begins at that offset."""
         self.at = at
         """Where in the file the first byte is that was not yet taken apart."""
@@ -131,6 +141,8 @@ class Reader:
         self.salt = salt
         self.flushed: int | None = None
         """Up to where a line said that all was flushed; None where there is no telling."""
+        self.time_ms = time_ms
+        """When the last batch was written, by a line before it."""
         self._buffer = bytearray()
         self._wanted = 0
         """So many bytes must be there before the next batch can be whole."""
@@ -245,9 +257,11 @@ class Reader:
             return len(line), None
         if (found := FLUSHED.fullmatch(line)) and self.start is not None:
             told = None if found[1] == b"-" else int(found[1], 16)
-            if flushed(told, self.salt) != line or (told or 0) > self.offset:
+            time_ms = None if found[2] is None else int(found[2], 16)
+            if flushed(told, self.salt, time_ms) != line or (told or 0) > self.offset:
                 raise Damaged(at, at, "the line of a flush has the wrong checksum or place")
             self.flushed = told
+            self.time_ms = self.time_ms if time_ms is None else time_ms
             return len(line), None
         if TIMESTAMP.fullmatch(line):
             return len(line), None

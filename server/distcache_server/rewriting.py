@@ -178,7 +178,11 @@ class Rewriter:
     async def flush_ahead(self) -> None:
         """Flush what is written, so that replies do not wait long for it when the file changes."""
         disk = self.persistence.disk
-        if disk is not None and disk.policy != ALWAYS and disk.write():
+        if disk is None:
+            return
+        while disk.held:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        if disk.policy != ALWAYS and disk.write():
             disk.commit()
             while disk.flushing:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,31 @@ def test_reading_goes_on_from_any_id_when_everything_was_killed(
             assert brief(read_all(client, last)[1]) == [("set", "new", "1")]
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_what_nobody_followed_has_its_time(tmp_path: Path, policy: str) -> None:
+    """Also after a restart; from the log on disk, or in memory."""
+    directives = (*DURABLE, "--appendfsync", policy)
+    moments: list[int] = [time.time_ns() // 1_000_000]
+    for life in range(2):
+        server = Process(OURS, directives, tmp_path / "data")
+        try:
+            with server.client() as client:
+                for number in range(3):
+                    client.set(f"key:{life}:{number}", "value")
+                    moments.append(time.time_ns() // 1_000_000)
+
+                def written(client: redis.Redis = client, count: int = 3 * (life + 1)) -> Any:
+                    _, documents = read_all(client, "0")
+                    return documents if len(documents) == count else None
+
+                found = eventually(written)
+            for at, document in enumerate(found):
+                # So precisely the log has it.
+                assert moments[at] - 100 <= document["time_ms"] <= moments[at + 1]
+        finally:
+            server.kill()
 
 
 def test_a_reader_does_not_notice_that_the_process_was_killed(start_server: StartServer) -> None:

@@ -380,6 +380,7 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
             case 2:
                 away(primary, replica, writer.join)
             case 3:
+                eventually(partial(_rests, primary), timeout=20)
                 ask(primary, "BGREWRITEAOF")
             case _:
                 ask(primary, "CLIENT", "KILL", "TYPE", "replica")
@@ -387,6 +388,11 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
         if step % 3 == 2:
             wait_followed(primary, replica)
             assert agree(primary, replica)
+
+
+def _rests(server: Process) -> bool:
+    """No rewrite goes on."""
+    return info(server, "persistence")["aof_rewrite_in_progress"] == "0"
 
 
 def wait_followed(primary: Process, replica: Process) -> None:

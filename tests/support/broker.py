@@ -6,6 +6,8 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxied}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxied}{listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,PASSWORDS:SASL_SSL,CERTIFICATES:SSL
 inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
@@ -35,6 +37,19 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 """
+_SECURED = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={keys}
+ssl.truststore.type=PEM
+ssl.truststore.location={trusted}
+listener.name.passwords.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+listener.name.passwords.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
+listener.name.passwords.plain.sasl.jaas.config={login}.plain.PlainLoginModule required{users};
+listener.name.certificates.ssl.client.auth=required
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"""
+_LOGIN = "org.apache.kafka.common.security"
 _JAVA = ("java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*")
 
 
@@ -47,22 +62,46 @@ def missing() -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Secured:
+    """What a broker with TLS needs. Who comes over TLS may do nothing that it is not allowed."""
+
+    certificate: Path
+    key: Path
+    trusted: Path
+    """Who has signed the certificates of clients."""
+    users: Mapping[str, str]
+    """Names and passwords, for SCRAM-SHA-512 and PLAIN."""
+
+
 class Broker:
     """A broker in a folder of its own; started again, it has the same port and data."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", secured: Secured | None = None) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
+        self.passwords, self.certificates = free_port(), free_port()
+        """Where it speaks TLS, if it is secured: with passwords of users or their certificates."""
         self.behind, self.proxied = free_port(), free_port()
         """Who comes to the first is told to go on at the second, where a proxy may stand."""
         self._log = folder / "log"
         self._properties = folder / "server.properties"
         ports = {"port": self.port, "behind": self.behind, "proxied": self.proxied}
-        text = _SETTINGS.format(folder=folder, controller=free_port(), **ports)
+        listeners, users = "", []
+        if secured is not None:
+            for name in ("passwords", "certificates"):
+                listeners += f",{name.upper()}://127.0.0.1:{getattr(self, name)}"
+            settings += self._secure(folder / "keys.pem", secured)
+            users = [
+                f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+                for user, password in secured.users.items()
+            ]
+        text = _SETTINGS.format(folder=folder, controller=free_port(), listeners=listeners, **ports)
         self._properties.write_text(text + settings)
         # An id that began with a dash would be taken for an option.
         cluster = base64.urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("=")
-        self._run("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties))
+        of = ("-t", cluster, "-c", str(self._properties))
+        self._run("kafka.tools.StorageTool", "format", *of, *users)
         self.process = self._start()
 
     @property
@@ -86,6 +125,15 @@ class Broker:
     def start(self) -> None:
         """Start it again, after `kill` or `stop`."""
         self.process = self._start()
+
+    def _secure(self, keys: Path, secured: Secured) -> str:
+        keys.write_text(secured.key.read_text() + secured.certificate.read_text())
+        return _SECURED.format(
+            keys=keys,
+            trusted=secured.trusted,
+            login=_LOGIN,
+            users="".join(f' user_{name}="{it}"' for name, it in secured.users.items()),
+        )
 
     def _run(self, *words: str) -> None:
         subprocess.run([*_JAVA, *words], check=True, capture_output=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -169,6 +170,8 @@ class Sink:
         self._mark: Mark
         self._failed: dict[int, KafkaError] = {}
         """Why records of the batch were not taken; at -1 what is about no one of them."""
+        self._unreached: KafkaError | None = None
+        """Why the last broker that was not reached was not."""
 
     # Opening
 
@@ -177,6 +180,7 @@ class Sink:
 
         Raises Unavailable, Misconfigured.
         """
+        self._unreached = None
         self._check_topics()
         return self._stored()
 
@@ -188,11 +192,13 @@ class Sink:
         from confluent_kafka import KafkaException, Producer
 
         self.close()
+        self._unreached = None
         self._check_topics()
         self._alone, self._alone_next = self._alone_next, False
         try:
             settings: dict[str, Any] = {"message.timeout.ms": int(self._commit_s * 1000)}
             settings["on_delivery"] = self._note_failure
+            settings["error_cb"] = self._note_unreached
             settings.update(self.target.production)
             if self._alone:
                 settings["batch.num.messages"] = 1
@@ -203,7 +209,7 @@ class Sink:
             if self.target.transactions:
                 producer.init_transactions(self._commit_s)
         except KafkaException as error:
-            raise _failure(error.args[0]) from None
+            raise self._unopened(error.args[0], producer) from None
         stored = self._stored()
         self._producer = producer
         return stored
@@ -226,13 +232,14 @@ class Sink:
 
         target = self.target
         try:
-            admin = AdminClient(target.connection, logger=_logger)
+            settings = {**target.connection, "error_cb": self._note_unreached}
+            admin = AdminClient(settings, logger=_logger)
         except (KafkaException, ValueError) as error:
             raise Misconfigured(f"librdkafka: {_text(error)}") from None
         try:
             there = admin.list_topics(timeout=self._reach_s).topics
         except KafkaException as error:
-            raise _failure(error.args[0]) from None
+            raise self._unopened(error.args[0], admin) from None
         wanted = [*target.topics, target.marks]
         if target.dead_letters:
             wanted.append(target.dead_letters)
@@ -276,6 +283,9 @@ class Sink:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                # It is the end that is looked for: nothing more will come.
+                "fetch.wait.max.ms": 1,
+                "error_cb": self._note_unreached,
             },
             logger=_logger,
         )
@@ -291,9 +301,25 @@ class Sink:
                 stop, window = start, window * 8
             return None
         except KafkaException as error:
-            raise _failure(error.args[0]) from None
+            raise self._unopened(error.args[0], consumer) from None
         finally:
             consumer.close()
+
+    def _note_unreached(self, error: KafkaError) -> None:
+        """A broker was not reached, or another one; of the reasons our settings come first."""
+        last = self._unreached
+        if error.name() in _OF_REACH and not (last and last.name() in _OF_SETTINGS):
+            self._unreached = error
+
+    def _unopened(self, error: KafkaError, client: Any) -> Exception:
+        """What an error means to us that may only say that no broker answered."""
+        from confluent_kafka import KafkaException
+
+        with suppress(KafkaException):
+            client.poll(0)  # librdkafka says then why it did not reach them
+        if error.name() in _OF_SILENCE and self._unreached is not None:
+            error = self._unreached
+        return _failure(error)
 
     def _ends(self, consumer: Any, place: Any) -> tuple[int, int]:
         """Where a partition begins and ends; a new topic has no leader at first."""
@@ -325,7 +351,7 @@ class Sink:
             if (error := message.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     return found
-                raise Unavailable(error.str())
+                raise _failure(error, f"topic {self.target.marks}: ")
             if message.offset() >= stop:
                 return found
             if message.key() == key:
@@ -491,11 +517,17 @@ _OF_SETTINGS = {
     "UNSUPPORTED_SASL_MECHANISM",
     "_AUTHENTICATION",
     "_INVALID_ARG",
+    "_SSL",
 }
+_OF_REACH = {"_AUTHENTICATION", "_RESOLVE", "_SSL", "_TRANSPORT"}
+_OF_SILENCE = {"_ALL_BROKERS_DOWN", "_TIMED_OUT", "_TRANSPORT"}
 _TOO_EARLY = {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "UNKNOWN_TOPIC_OR_PART"}
 _OF_PURGE = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 """Something else went wrong before, which the end of the transaction tells."""
 _OF_FENCE = {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+
+_TOOK = re.compile(r" \(after \d+ ?ms[^)]*\)$")
+"""Each time it is another."""
 
 
 def _is_of_record(error: KafkaError) -> bool:
@@ -510,7 +542,7 @@ def _text(error: Exception) -> str:
 
 def _failure(error: KafkaError, where: str = "") -> Exception:
     """What an error of librdkafka means to us."""
-    text = f"{where}{error.str()} ({error.name()})"
+    text = f"{where}{_TOOK.sub('', error.str())} ({error.name()})"
     if error.name() in _OF_FENCE:
         return Fenced(text)
     if error.name() in _OF_SETTINGS:

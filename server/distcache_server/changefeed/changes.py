@@ -97,8 +97,12 @@ class Changes:
             self._history, self._epoch = history, epoch
             self._parser.feed(data)
             for group in _grouped(list(iter(self._parser.gets, False))):
-                if len(group) >= FEW and self._simple and (run := self._run(group)) is not None:
-                    yield run
+                run = None
+                if len(group) >= FEW and (
+                    self._pass_over(group) or (self._simple and (run := self._run(group)))
+                ):
+                    if run is not None:
+                        yield run
                     self.position = self._read
                     if self._is_tired(STEPS):
                         await self._rest()
@@ -182,6 +186,19 @@ class Changes:
             and self._queue is None
             and self._read > self.after.offset
         )
+
+    def _pass_over(self, group: Sequence[Args]) -> bool:
+        """Set many keys to strings that are not to be told of; False, with nothing done, else."""
+        if self._watching or self._queue is not None:
+            return False
+        end = self._read + sum(map(command_length, group))
+        if end >= self.after.applied:
+            return False
+        _, keys, values = zip(*group, strict=True)
+        if not self._shadow.set_many(keys, values):
+            return False
+        self._read = end
+        return True
 
     def _run(self, group: Sequence[Args]) -> Run | None:
         """Many keys that are set to strings; None where these have to be looked at one by one."""

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import sys
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -72,8 +72,13 @@ class Times:
             self._unknown = ends[0][0]
         ends.append((end, now_ms))
 
-    def between(self, start: int, end: int) -> list[tuple[int, int | None]]:
-        """Where times end among the bytes from ``start`` to ``end``, and which they are."""
+    def between(
+        self, start: int, end: int, written: Callable[[int, int], list[tuple[int, int]]]
+    ) -> list[tuple[int, int | None]]:
+        """Where times end among the bytes from ``start`` to ``end``, and which they are.
+
+        ``written`` has less precise ones, and says where they begin.
+        """
         found: list[tuple[int, int | None]] = []
         for it in reversed(self._ends):
             if it[0] <= start:
@@ -81,9 +86,14 @@ class Times:
             if it[0] >= end:
                 found.clear()
             found.append(it)
+        found.reverse()
         if start < self._unknown:
-            found.append((self._unknown, None))
-        return found[::-1]
+            end = min(end, self._unknown)
+            begins = [(start, None), *written(start, end)]
+            ends = [*(at for at, _ in begins[1:]), end]
+            old = zip(ends, (time_ms for _, time_ms in begins), strict=True)
+            found[:0] = [it for it in old if it[0] > start]
+        return found
 
 
 class Process:
@@ -101,6 +111,7 @@ class Process:
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
         self._history = persistence.history.id
         self._child: asyncio.subprocess.Process | None = None
 
@@ -125,7 +136,7 @@ class Process:
             **self._answers,
         }
         self.peer = Peer(reader, writer, answers, (Lost, Gap, OSError))
-        self._begin(self.peer.run())
+        self._running = self._begin(self.peer.run())
         self._begin(self._watch_times())
         logs.notice("The changefeed has begun", pid=self._child.pid)
         await self.peer.call("begin", settings.of(self.persistence.engine.config))
@@ -152,6 +163,11 @@ class Process:
                 self._child.kill()
             await self._child.wait()
             logs.notice("The changefeed has ended")
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until it has ended by itself, but no longer than that."""
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=timeout_s)
 
     @property
     def is_up(self) -> bool:
@@ -268,7 +284,8 @@ class Process:
             raise Gap(f"offset {offset} is not in the log any more") from None
         history, epoch = self._source_at(offset)
         follower.offset += len(data)
-        return [history, epoch, self._times.between(offset, follower.offset), data]
+        times = self._times.between(offset, follower.offset, reader.times)
+        return [history, epoch, times, data]
 
     def _source_at(self, offset: int) -> tuple[str, int]:
         """The history that the log has at an offset, and its epoch."""

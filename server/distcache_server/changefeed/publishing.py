@@ -27,13 +27,35 @@ LOOK_S = 0.25
 START_S = 20.0
 """A process that is not there after so long is given up."""
 RESTART_S = 1.0
-"""A process that has ended by itself is started again after this ..."""
+"""Between two starts of a process that ends by itself is at least this, so that one which has lived
+for longer is started again at once ..."""
 LONGEST_RESTART_S = 30.0
-"""... and where it does so again and again, after this."""
+"""... and up to this is waited where it ends again and again, with nothing published."""
 FINISH_S = 0.01
 """... and so often before a clean end."""
 OFF, STARTING, PUBLISHING, DEPOSED = "off", "starting", "publishing", "deposed"
 NOTHING = {"events": 0, "records": 0, "transactions": 0, "dead_letters": 0, "failures": 0}
+
+
+class Restarts:
+    """When a process that has ended by itself is started again."""
+
+    def __init__(self) -> None:
+        self.at_s = 0.0
+        """Not before this."""
+        self._begun_s = 0.0
+        self._pause_s = RESTART_S
+
+    def begun(self, now_s: float) -> None:
+        self._begun_s = now_s
+
+    def ended(self, now_s: float, has_published: bool) -> None:
+        """It came to its end, and had published something or not."""
+        if has_published:
+            self.at_s, self._pause_s = self._begun_s + RESTART_S, RESTART_S
+        else:
+            self.at_s = now_s + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_RESTART_S)
 
 
 class Publishing:
@@ -98,19 +120,19 @@ class Publishing:
 
     async def run(self) -> None:
         """Publish, whenever it is wanted, until cancelled."""
-        resume_s, pause_s = 0.0, RESTART_S
+        restarts = Restarts()
         try:
             while True:
                 process = self._process
                 if process is not None and (not self.wanted or self._is_outdated(process)):
                     await self._stop()
-                elif process is not None and (process.peer is None or process.peer.closed):
-                    pause_s = min(2 * pause_s, LONGEST_RESTART_S) if not self.is_up else RESTART_S
+                elif process is not None and not process.is_up:
+                    restarts.ended(monotonic(), has_published=self.counts["transactions"] > 0)
                     await self._stop()
-                    resume_s = monotonic() + pause_s
                     logs.warning("The process that publishes the changefeed has ended")
-                if self.wanted and self._process is None and monotonic() >= resume_s:
+                if self.wanted and self._process is None and monotonic() >= restarts.at_s:
                     self._changed = False
+                    restarts.begun(monotonic())
                     try:
                         async with asyncio.timeout(START_S):
                             await self._start()
@@ -119,11 +141,13 @@ class Publishing:
                             "Cannot publish the changefeed", error=str(error) or "no answer"
                         )
                         await self._stop()
-                        pause_s = min(2 * pause_s, LONGEST_RESTART_S)
-                        resume_s = monotonic() + pause_s
+                        restarts.ended(monotonic(), has_published=False)
                 self._measure()
                 self._wake()  # lets go of clients that wait no longer
-                await asyncio.sleep(LOOK_S)
+                if self._process is None:
+                    await asyncio.sleep(LOOK_S)
+                else:
+                    await self._process.wait(LOOK_S)
         finally:
             await self._stop()
 
@@ -142,6 +166,7 @@ class Publishing:
     async def _start(self) -> None:
         it = self.persistence
         self.state, self.error = STARTING, ""
+        self.counts = dict(NOTHING)
         if not it.journal.active:
             # Nobody knows what was written until now: no position of before may seem to be good.
             it.log.restart(it.log.end + 1)

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+from bisect import bisect_right
 from collections.abc import Callable
 
 import pytest
 from distcache_replication.archive import Limits, Lost
-from distcache_replication.disk import MARK
+from distcache_replication.disk import MARK, TIME_MS
 from distcache_replication.reader import Reader
 from distcache_replication.segment import annotation
 
@@ -23,15 +24,30 @@ class Place:
 class Model:
     """A log with little memory, all of whose bytes are known."""
 
+    now_ms = 1_000_000
+
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.machine = Machine()
+        self.written: list[tuple[int, int]] = []
+        """Up to which offset all was written, and when."""
+        self.use(Machine())
         self.machine.log.limit = 200
         self.all = bytearray()
         self.chance = 0.0
         """That something happens while a file is read."""
         self.deleted = 0
         """What is before this offset may be gone."""
+
+    def use(self, machine: Machine) -> None:
+        self.machine = machine
+        write = machine.disk.write
+
+        def note() -> bool:
+            done = write()
+            self.written.append((machine.disk.offset, Model.now_ms))
+            return done
+
+        machine.disk.write = note  # type: ignore[method-assign]
 
     def append(self) -> None:
         log = self.machine.log
@@ -46,6 +62,7 @@ class Model:
 
     def happen(self) -> None:
         """Anything, at random."""
+        Model.now_ms += self.random.choice([0, 0, 30, 250, 60_000])
         match self.random.randrange(8):
             case 0:
                 self.machine.switch()
@@ -85,8 +102,28 @@ async def read(model: Model, reader: Reader, place: Place) -> int:
     data = await reader.read(model.random.choice([1, 100, 1 << 16, 1 << 20]))
     assert data
     assert data == model.all[place.offset : place.offset + len(data)]
+    check_times(model, reader, place.offset, place.offset + len(data))
     place.offset += len(data)
     return len(data)
+
+
+def check_times(model: Model, reader: Reader, start: int, end: int) -> None:
+    """When it was written is known of all that is on disk: nearly so, and it was no later."""
+    end = min(end, model.machine.disk.offset)
+    times = reader.times(start, end)
+    for at in {start, end - 1, *(at for at, _ in times)} if start < end else ():
+        if start <= at < end:
+            said_ms = times[bisect_right(times, at, key=lambda it: it[0]) - 1][1]
+            assert times[0][0] <= at
+            really_ms = model.written[bisect_right(model.written, at, key=lambda it: it[0])][1]
+            assert really_ms - TIME_MS < said_ms <= really_ms
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What time it is to the disk, the models say."""
+    time_ns = "distcache_replication.disk.time_ns"
+    monkeypatch.setattr(time_ns, lambda: Model.now_ms * 1_000_000)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -125,7 +162,7 @@ async def test_a_restart_is_no_gap(seed: int) -> None:
     for _ in range(20):
         model.happen()
     assert model.machine.disk.write()
-    model.machine = Machine(model.machine.files.after_crash())
+    model.use(Machine(model.machine.files.after_crash()))
     model.machine.log.limit = 200
     assert model.machine.log.end == len(model.all)
     start = model.machine.archive.start
@@ -148,7 +185,7 @@ async def test_what_a_failed_write_left_is_not_of_the_log() -> None:
         annotation(b"*0\r\n", before.end, before.marks[-1][2]) + b"*0\r\n",
     ):
         machine.files.content[path].data += garbage
-        model.machine = Machine(machine.files.after_crash())
+        model.use(Machine(machine.files.after_crash()))
         assert await read_all(model) == len(model.all)
 
 
@@ -208,7 +245,7 @@ def long_log() -> tuple[Model, str]:
 async def test_an_offset_is_found_without_reading_all(restarted: bool) -> None:
     model, path = long_log()
     if restarted:
-        model.machine = Machine(model.machine.files.after_crash())
+        model.use(Machine(model.machine.files.after_crash()))
         assert await read_all(model) == len(model.all)
     place = Place(len(model.all) - 300_000)
     assert place.offset < model.machine.log.start

@@ -12,6 +12,7 @@ from distcache_replication.segment import (
     commands,
     encode,
     encode_run,
+    flushed,
     head,
 )
 from hypothesis import given
@@ -63,6 +64,24 @@ def test_what_redis_wrote_needs_no_annotations(step: int) -> None:
     reader, found = read(b"#TS:1700000000\r\n" + SET + b"#TS:1700000001\r\n" + DEL, step)
     assert [batch.data for batch in found] == [SET, DEL]
     assert (reader.start, reader.offset) == (None, len(SET + DEL))
+
+
+def test_lines_of_flushes_say_when_it_was() -> None:
+    reader, found = Reader(), list[tuple[int, int | None, int | None]]()
+    reader.feed(head(ID, 0, SALT))
+    for line in (b"", flushed(0, SALT, 1_700_000_000_123), flushed(len(SET), SALT)):
+        reader.feed(line + annotation(SET, reader.offset, SALT) + SET)
+        found.append((len(list(reader)), reader.flushed, reader.time_ms))
+    assert found == [(1, None, None), (1, 0, 1_700_000_000_123), (1, len(SET), 1_700_000_000_123)]
+    line = flushed(0, SALT, 1_700_000_000_123)
+    for at in range(len(line)):
+        for change in (1, 2, 0x80):
+            wrong = bytearray(line)
+            wrong[at] ^= change
+            reader = Reader()
+            reader.feed(head(ID, 0, SALT) + wrong + annotation(SET, 0, SALT) + SET)
+            with pytest.raises(Damaged):
+                list(reader)
 
 
 def test_redis_may_go_on_in_a_file_of_ours() -> None:

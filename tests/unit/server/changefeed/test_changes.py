@@ -126,7 +126,7 @@ MORE = (
 
 
 @pytest.mark.parametrize("piece", [50, 10_000])
-@pytest.mark.parametrize("after", [0, 1, 5, 9, 21])
+@pytest.mark.parametrize("after", [0, 1, 5, 9, 21, 29])
 async def test_plain_sets_in_one_step_are_the_same_as_any_command(
     monkeypatch: pytest.MonkeyPatch, after: int, piece: int
 ) -> None:
