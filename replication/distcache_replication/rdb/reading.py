@@ -95,6 +95,7 @@ class Decoder:
 
     def _parse(self) -> Iterator[Record]:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = [data]
         size = len(data)
         pos = begin = 0
         try:
