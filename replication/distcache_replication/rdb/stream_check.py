@@ -101,6 +101,10 @@ def _groups(data: bytes, pos: int, count: int, version: int) -> Words:
 
 def _check_pending(data: bytes, pos: int, size: int, version: int) -> int:
     """What is pending in a group, and its consumers: the position after them."""
+    if not size:
+        count, after = read_length(data, pos)
+        if not count:
+            return after
     begin = pos
     delivered = Walked(_pending(data, begin, size))
     known = Different(lambda: _pending(data, begin, size), inf)
