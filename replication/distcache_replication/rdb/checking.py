@@ -39,6 +39,7 @@ GROUPS, GROUP = 1 << 4, (1 << 4) - 1
 """Hashes are kept apart by their lowest bits, so that a set of one group's is small."""
 PLAIN, PACKED = 1, 2
 """The containers of a quicklist's nodes."""
+ALL = -1
 SPARE = 1 << 17
 """What is set aside whatever the size of a value."""
 
@@ -329,7 +330,7 @@ def nodes(form: Callable[[], Form], kinds: bool) -> Check:
                 kind, pos = read_length(data, pos)
             yield kind, pos
             pos = compressed(data, pos)[1] if data[pos] == LZF else skip(data, pos)
-        yield 0, pos
+        yield ALL, pos
 
     def check(data: bytes, pos: int) -> int:
         for _ in heads(data, pos):
@@ -340,7 +341,7 @@ def nodes(form: Callable[[], Form], kinds: bool) -> Check:
                     pass
             elif kind == PLAIN:
                 skip(data, after)
-            elif kind:
+            elif kind != ALL:
                 raise BadRdb("Unknown kind of node in a list", after)
         return after
 

@@ -189,6 +189,10 @@ HOSTILE: dict[str, tuple[int, Callable[[], bytes]]] = {
         18,
         lambda: rdb.length(101) + (b"\2" + text(WORDS)) * 100 + b"\3\3bad",
     ),
+    "list of listpacks, no kind": (
+        18,
+        lambda: rdb.length(101) + (b"\2" + text(WORDS)) * 100 + b"\0\3bad",
+    ),
     "list of listpacks, bombs": (
         18,
         lambda: rdb.length(101) + (b"\2" + compressed(WORDS)) * 100 + b"\2\0",
@@ -363,10 +367,14 @@ SEEDS: list[tuple[int, bytes]] = [
 ]
 
 
+PLENTY = 1e12
+"""Room for any value, in which a reader still looks for what comes twice."""
+
+
 def end_of(read: Callable[[], int]) -> int | None:
     try:
         return read()
-    except (BadRdb, Short, IndexError, struct.error):
+    except (BadRdb, Large, Short, IndexError, struct.error):
         return None
 
 
@@ -385,7 +393,7 @@ def test_checks_and_readers_agree(data: st.DataObject) -> None:
         assume(body)
     changed = bytes(body)
     _, read = values.READERS[kind]
-    expected = end_of(lambda: read(changed, 0, ROOM)[1])
+    expected = end_of(lambda: read(changed, 0, PLENTY)[1])
     assert end_of(lambda: values.CHECKS[kind](changed, 0)) == expected
 
 
