@@ -29,3 +29,7 @@ class Short(Exception):
     def __init__(self, need: int) -> None:
         super().__init__()
         self.need = need
+
+
+class Large(Exception):
+    """To build the value might take too much memory: it must be checked before."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from distcache_replication.rdb import intset, listpack
+from distcache_replication.rdb.checking import PACKED, PLAIN
 from distcache_replication.rdb.primitives import (
     LONGEST_COMPRESSED,
     double,
@@ -20,8 +21,6 @@ from distcache_replication.rdb.primitives import (
 )
 from distcache_replication.rdb.stream import Nodes, Stream, write_stream
 from distcache_replication.rdb.values import (
-    PACKED,
-    PLAIN,
     TYPE_HASH,
     TYPE_HASH_LISTPACK,
     TYPE_HASH_LISTPACK_EX,

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from struct import Struct, pack, unpack_from
 
 from distcache_replication.rdb.errors import BadRdb
+from distcache_replication.rdb.window import Window
 
 HEADER = 8
+PIECE = 1 << 10
 FORMS = {2: "h", 4: "i", 8: "q"}
 
 _header = Struct("<II")
@@ -28,6 +30,27 @@ def decode(data: bytes) -> list[int]:
     if any(map(int.__ge__, numbers, numbers[1:])):
         raise BadRdb("The members of an intset are not in order")
     return numbers
+
+
+def check(window: Window) -> None:
+    """BadRdb where ``decode`` would raise it."""
+    pos = window.move(0)
+    if window.size < HEADER:
+        raise BadRdb("An intset is too short")
+    width, count = _header.unpack_from(window.data)
+    if width not in FORMS or window.size != HEADER + width * count:
+        raise BadRdb("An intset does not have the length that it says")
+    pos = HEADER
+    last: int | None = None
+    while count:
+        pos = window.move(pos)
+        some = min(count, PIECE, (len(window.data) - pos) // width)
+        numbers = unpack_from(f"<{some}{FORMS[width]}", window.data, pos)
+        if any(map(int.__ge__, numbers, numbers[1:])) or (last is not None and last >= numbers[0]):
+            raise BadRdb("The members of an intset are not in order")
+        last = numbers[-1]
+        pos += some * width
+        count -= some
 
 
 def encode(numbers: Sequence[int]) -> bytes:

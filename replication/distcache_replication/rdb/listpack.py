@@ -17,9 +17,11 @@ with the top bit set in all but the first.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from struct import Struct
 
 from distcache_replication.rdb.errors import BadRdb
+from distcache_replication.rdb.window import Container
 
 HEADER = 6
 END = 0xFF
@@ -27,6 +29,7 @@ UNKNOWN = 0xFFFF
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 NINE = ord("9")
 LONGEST_INTEGER = 20
+LONGEST_BACK = 5
 
 _header = Struct("<IH")
 _SMALL = [b"%d" % number for number in range(128)]
@@ -44,19 +47,61 @@ def decode(data: bytes) -> list[bytes]:
     if total != size:
         raise BadRdb("A listpack does not have the length that it says")
     try:
-        entries = _entries(data, size - 1)
+        entries, pos = _entries(data, HEADER, size - 1, inf)
     except IndexError:
         raise BadRdb("An entry of a listpack goes past its end") from None
+    if pos != size - 1:
+        raise BadRdb("An entry of a listpack goes past its end")
     if count not in (UNKNOWN, len(entries)):
         raise BadRdb("A listpack does not have as many entries as it says")
     return entries
 
 
-def _entries(data: bytes, end: int) -> list[bytes]:
+class Walk:
+    """How far a walk over a listpack has come (a Form)."""
+
+    name = "listpack"
+    begin = HEADER
+
+    def start(self, data: bytes, size: int) -> None:
+        total, self.left = _header.unpack_from(data)
+        if total != size:
+            raise BadRdb("A listpack does not have the length that it says")
+        self.unknown = self.left == UNKNOWN
+
+    def some(self, data: bytes, pos: int, stop: int, limit: float) -> tuple[list[bytes], int]:
+        entries, pos = _entries(data, pos, stop, limit)
+        self.left -= len(entries)
+        return entries, pos
+
+    def string(self, data: bytes, pos: int) -> tuple[int, int]:
+        self.left -= 1
+        return _string(data, pos)
+
+    def after(self, data: bytes, used: int) -> int:
+        back = backwards(used)
+        if data[: len(back)] != back:
+            raise BadRdb("The entries of a listpack do not fit together")
+        return len(back)
+
+    def finish(self) -> None:
+        if self.left and not self.unknown:
+            raise BadRdb("A listpack does not have as many entries as it says")
+
+
+def _string(data: bytes, pos: int) -> tuple[int, int]:
+    """Where a string of 64 bytes and more begins, and its size."""
+    first = data[pos]
+    if first < 0xF0:
+        return pos + 2, (first & 0xF) << 8 | data[pos + 1]
+    return pos + 5, int.from_bytes(data[pos + 1 : pos + 5], "little")
+
+
+def _entries(data: bytes, pos: int, stop: int, limit: float) -> tuple[list[bytes], int]:
+    """The entries that begin before ``stop``, up to a long one that may go past ``limit``."""
     entries: list[bytes] = []
     add = entries.append
-    pos = HEADER
-    while pos < end:
+    while pos < stop:
         first = data[pos]
         if first < 0xC0:
             if first < 0x80:
@@ -81,6 +126,8 @@ def _entries(data: bytes, end: int) -> list[bytes]:
                 start, size = pos + 2, (first & 0xF) << 8 | data[pos + 1]
             else:
                 start, size = pos + 5, int.from_bytes(data[pos + 1 : pos + 5], "little")
+            if start + size + LONGEST_BACK > limit:
+                break
             used = start - pos + size
             add(data[start : start + size])
         else:
@@ -99,9 +146,7 @@ def _entries(data: bytes, end: int) -> list[bytes]:
             if data[pos : pos + len(back)] != back:
                 raise BadRdb("The entries of a listpack do not fit together")
             pos += len(back)
-    if pos != end:
-        raise BadRdb("An entry of a listpack goes past its end")
-    return entries
+    return entries, pos
 
 
 def encode(entries: Iterable[bytes]) -> bytes:
@@ -159,3 +204,6 @@ def backwards(used: int) -> bytes:
     parts = [used >> 7 * (size - 1)]
     parts += [used >> 7 * place & 127 | 128 for place in reversed(range(size - 1))]
     return bytes(parts)
+
+
+FORM: Container = (Walk, decode)

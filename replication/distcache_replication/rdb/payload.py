@@ -32,11 +32,10 @@ def restore(payload: bytes) -> tuple[int, Value]:
     if crc64(memoryview(payload)[:-8]) != int.from_bytes(payload[-8:], "little"):
         raise BadChecksum("The checksum of the payload is wrong")
     try:
-        kind, value, pos = read_value(payload[:end], 1, payload[0])
+        # Not a copy without the footer: all that reads must end where that begins.
+        kind, value, pos = read_value(payload, 1, payload[0], end)
     except (Short, IndexError):
         raise BadRdb("The payload ends too early", end) from None
-    if pos != end:
-        raise BadRdb("There is more in the payload than a value", pos)
     if not value and kind != STRING:
         raise BadRdb("A collection is empty", pos)
     return kind, value

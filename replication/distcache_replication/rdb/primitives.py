@@ -19,11 +19,12 @@ raise Short, or IndexError, where the data ends too early.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from struct import Struct, error
 
 import lzf
 
-from distcache_replication.rdb.errors import BadRdb, Short
+from distcache_replication.rdb.errors import BadRdb, Large, Short
 
 INT8, INT16, INT32, LZF = 0xC0, 0xC1, 0xC2, 0xC3
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -33,8 +34,14 @@ LONGEST_COMPRESSED = 1 << 20
 LONGEST_INTEGER = 11
 FEW = 1 << 20
 """Compressed strings that say they are longer than this are measured first."""
+REACH = 1 << 13
+"""How far back LZF refers at most."""
 EXPANSION = 264 // 3
 """Three bytes of LZF stand for 264 at most."""
+PIECE = 1 << 11
+"""So many strings of a collection are read together."""
+ROOM = 1 << 19
+"""What a value may take, besides twice its bytes, without being checked before it is built."""
 NINE = ord("9")
 
 _double = Struct("<d")
@@ -65,17 +72,18 @@ def read_length(data: bytes, pos: int) -> tuple[int, int]:
     return int.from_bytes(data[pos + 1 : end], "big"), end
 
 
-def read_string(data: bytes, pos: int) -> tuple[bytes, int]:
-    """A string in any of its forms."""
+def read_string(data: bytes, pos: int, room: float = inf) -> tuple[bytes, int]:
+    """A string in any of its forms; Large where LZF makes it longer by more than ``room``."""
     first = data[pos]
     if first < INT8:
-        size, pos = read_length(data, pos)
+        # What read_length would do, for most strings.
+        size, pos = (first, pos + 1) if first < 0x40 else read_length(data, pos)
         end = pos + size
         if end > len(data):
             raise Short(end)
         return data[pos:end], end
     if first == LZF:
-        return read_compressed(data, pos)
+        return read_compressed(data, pos, room)
     width = _INTEGERS.get(first)
     if width is None:
         raise BadRdb("Unknown form of a string", pos)
@@ -85,8 +93,12 @@ def read_string(data: bytes, pos: int) -> tuple[bytes, int]:
     return b"%d" % int.from_bytes(data[pos + 1 : end], "little", signed=True), end
 
 
-def read_strings(data: bytes, pos: int, count: int) -> tuple[list[bytes], int]:
-    """So many strings."""
+def read_strings(
+    data: bytes, pos: int, count: int, room: float = inf, each: int = 0
+) -> tuple[list[bytes], int]:
+    """So many strings; Large where they take more than ``allowed``, at so much ``each``."""
+    if count > PIECE:
+        return _read_many(data, pos, count, room, each)
     found: list[bytes] = []
     add = found.append
     for _ in range(count):
@@ -95,6 +107,11 @@ def read_strings(data: bytes, pos: int, count: int) -> tuple[list[bytes], int]:
             begin = pos + 1
             pos = begin + first
             add(data[begin:pos])
+        elif first == LZF:
+            value, after = read_compressed(data, pos, room)
+            room -= len(value) - (after - pos)
+            pos = after
+            add(value)
         else:
             value, pos = read_string(data, pos)
             add(value)
@@ -103,8 +120,27 @@ def read_strings(data: bytes, pos: int, count: int) -> tuple[list[bytes], int]:
     return found, pos
 
 
-def read_compressed(data: bytes, begin: int) -> tuple[bytes, int]:
-    """A string in compressed form."""
+def _read_many(
+    data: bytes, pos: int, count: int, room: float, each: int
+) -> tuple[list[bytes], int]:
+    found: list[bytes] = []
+    begin, taken = pos, 0
+    while left := count - len(found):
+        part, pos = read_strings(data, pos, min(left, PIECE), allowed(pos - begin, room) - taken)
+        found += part
+        taken += sum(map(len, part)) + each * len(part)
+        if taken > allowed(pos - begin, room):
+            raise Large
+    return found, pos
+
+
+def allowed(used: int, room: float) -> float:
+    """How much a value may take that is built from so many bytes, and is not checked before."""
+    return 2 * used + room
+
+
+def read_compressed(data: bytes, begin: int, room: float = inf) -> tuple[bytes, int]:
+    """A string in compressed form; Large as ``read_string``."""
     pos = begin + 1
     packed = data[pos]
     # What read_length would do, for most strings.
@@ -124,8 +160,10 @@ def read_compressed(data: bytes, begin: int) -> tuple[bytes, int]:
         raise BadRdb("A compressed string says that it is longer than it can be", begin)
     if end > len(data):
         raise Short(end)
-    if size > FEW and _expanded(data, pos, end) != size:
-        raise BadRdb("A compressed string does not have the length that it says", begin)
+    if size > packed + room:
+        raise Large
+    if size > FEW:
+        measure(data, pos, end, size)
     try:
         value = lzf.decompress(data[pos:end], size)
     except ValueError:
@@ -135,21 +173,39 @@ def read_compressed(data: bytes, begin: int) -> tuple[bytes, int]:
     return value, end
 
 
-def _expanded(data: bytes, pos: int, end: int) -> int:
-    """How long the LZF bytes are when they are expanded, without doing it."""
-    size = 0
+def compressed(data: bytes, begin: int) -> tuple[int, int, int]:
+    """Of a string in compressed form: where its LZF bytes begin and end, and its length."""
+    packed, pos = read_length(data, begin + 1)
+    size, pos = read_length(data, pos)
+    if size > packed * EXPANSION:
+        raise BadRdb("A compressed string says that it is longer than it can be", begin)
+    if pos + packed > len(data):
+        raise Short(pos + packed)
+    return pos, pos + packed, size
+
+
+def measure(data: bytes, begin: int, end: int, said: int) -> None:
+    """BadRdb where LZF bytes are damaged or have another length: found without expanding them."""
+    pos, size = begin, 0
     while pos < end:
         control = data[pos]
         if control < 32:
             pos += control + 2
             size += control + 1
-        elif control < 224:
+            continue
+        # Nothing can refer to before the start when so much is there.
+        if size < REACH and (control & 31) << 8 | data[pos + 1 + (control >= 224)] >= size:
+            raise BadRdb("A compressed string is damaged", begin)
+        if control < 224:
             pos += 2
             size += (control >> 5) + 2
         else:
             size += data[pos + 1] + 9
             pos += 3
-    return size
+    if pos != end:
+        raise BadRdb("A compressed string is damaged", begin)
+    if size != said:
+        raise BadRdb("A compressed string does not have the length that it says", begin)
 
 
 def _read_number(form: Struct) -> Callable[[bytes, int], tuple[int, int]]:

@@ -11,9 +11,17 @@ import struct
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from distcache_replication.rdb.checking import skip
 from distcache_replication.rdb.crc64 import crc64
 from distcache_replication.rdb.errors import BadChecksum, BadRdb, Short, Unsupported
-from distcache_replication.rdb.primitives import LZF, read_compressed, read_length, read_string
+from distcache_replication.rdb.primitives import (
+    LZF,
+    ROOM,
+    compressed,
+    read_compressed,
+    read_length,
+    read_string,
+)
 from distcache_replication.rdb.values import STRING, TYPE_STRING, Value, read_value
 
 MAGIC = b"REDIS"
@@ -97,6 +105,7 @@ class Decoder:
 
     def _parse(self) -> Iterator[Record]:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = [data]
         size = len(data)
         pos = begin = 0
         try:
@@ -134,6 +143,9 @@ class Decoder:
                     pos += 1 + length
                     key = data[pos - length : pos]
                 else:
+                    if length == LZF and compressed(data, pos)[2] > ROOM:
+                        # Its value might be refused, and must not be after this was expanded.
+                        read_value(data, skip(data, pos), kind)
                     key, pos = read_string(data, pos)
                 if kind == TYPE_STRING:
                     what: int = STRING
@@ -241,7 +253,7 @@ def _after_module(data: bytes, pos: int) -> int:
         if kind in (MODULE_SIGNED, MODULE_UNSIGNED):
             _, pos = read_length(data, pos)
         elif kind == MODULE_STRING:
-            _, pos = read_string(data, pos)
+            pos = skip(data, pos)
         elif kind in (MODULE_FLOAT, MODULE_DOUBLE):
             pos += 4 if kind == MODULE_FLOAT else 8
         else:

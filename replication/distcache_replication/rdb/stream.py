@@ -20,12 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
+from math import inf
 from struct import Struct
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from distcache_replication.rdb import listpack
-from distcache_replication.rdb.errors import BadRdb, Short
-from distcache_replication.rdb.primitives import int64, length, read_int64, read_length, read_string
+from distcache_replication.rdb.errors import BadRdb, Large, Short
+from distcache_replication.rdb.primitives import (
+    allowed,
+    int64,
+    length,
+    read_int64,
+    read_length,
+    read_string,
+)
+from distcache_replication.rdb.window import unpack
 
 Id: TypeAlias = tuple[int, int]
 
@@ -38,6 +47,9 @@ LARGEST = 2**64 - 1
 UNREAD = LARGEST
 """How it is written that nobody knows how much a group has read."""
 NEVER = -1
+NODE, WORD, GROUP, CONSUMER, PENDING, OWNED = 256, 128, 512, 400, 400, 300
+"""What each of these takes besides its bytes: a word while its node is unpacked, an entry that is
+pending in its group and in its consumer."""
 
 _id = Struct(">QQ")
 
@@ -107,16 +119,17 @@ class Packed:
 
     def __iter__(self) -> Iterator[Entry]:
         for first, packed in self._nodes:
-            yield from _entries(first, packed)
+            yield from node_entries(first, packed)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Packed | list) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]  # what is in it changes
 
-    def add(self, first: Id, packed: bytes) -> None:
-        """Take a node, whose entries come after all that are here; BadRdb."""
-        entries = _entries(first, packed)
+    def add(self, first: Id, packed: bytes, room: float = inf) -> None:
+        """Take a node, whose entries come after all that are here; BadRdb, and Large where it takes
+        more than ``room`` to unpack it."""
+        entries = node_entries(first, packed, room)
         if any(one.id >= other.id for one, other in pairwise(entries)) or (
             entries and self._count and entries[0].id <= self.last_id
         ):
@@ -140,6 +153,17 @@ class Stream(NamedTuple):
     groups: list[Group]
 
 
+class Head(NamedTuple):
+    """What a stream says of itself after its nodes."""
+
+    entries: int
+    last_id: Id
+    first_id: Id
+    deleted_id: Id
+    added: int
+    groups: int
+
+
 # Reading
 
 
@@ -156,35 +180,60 @@ def _read_raw_id(data: bytes, pos: int) -> tuple[Id, int]:
     return _id.unpack(data[pos:end]), end
 
 
-def read_stream(data: bytes, pos: int, version: int) -> tuple[Stream, int]:
-    """A stream as one of the three versions has it."""
+def read_stream(data: bytes, pos: int, version: int, room: float = inf) -> tuple[Stream, int]:
+    """A stream as one of the three versions has it; Large where it takes more than ``allowed``."""
+    begin, taken = pos, 0
     nodes, pos = read_length(data, pos)
     entries = Packed()
     for _ in range(nodes):
-        raw, pos = read_string(data, pos)
-        if len(raw) != _id.size:
-            raise BadRdb("The id of a stream's node is no id", pos)
-        packed, pos = read_string(data, pos)
-        entries.add(_id.unpack(raw), packed)
+        first, pos = read_node_id(data, pos)
+        packed, pos = read_string(data, pos, allowed(pos - begin, room) - taken)
+        taken += len(packed) + NODE
+        left = allowed(pos - begin, room) - taken
+        if left < 0:
+            raise Large
+        entries.add(first, packed, left + len(packed))
+    head, pos = read_head(data, pos, version)
+    if head.entries != len(entries) or entries.last_id > head.last_id:
+        raise BadRdb("A stream does not have the entries that it says", pos)
+    groups = []
+    for _ in range(head.groups):
+        taken += GROUP
+        group, used, pos = _read_group(data, pos, version, allowed(pos - begin, room) - taken)
+        taken += used
+        if version < 2:
+            read = _estimated(group.last_id, entries, head.last_id)
+            group = group._replace(read=read)
+        groups.append(group)
+    if len({group.name for group in groups}) < head.groups:
+        raise BadRdb("A group of a stream comes twice", pos)
+    first_id = entries.first_id if version < 2 else head.first_id
+    stream = Stream(entries, head.last_id, first_id, head.deleted_id, head.added, groups)
+    return stream, pos
+
+
+def read_node_id(data: bytes, pos: int) -> tuple[Id, int]:
+    """The id of a node's first entry."""
+    try:
+        raw, after = read_string(data, pos, _id.size)
+    except Large:
+        raw = b""
+    if len(raw) != _id.size:
+        raise BadRdb("The id of a stream's node is no id", pos)
+    return _id.unpack(raw), after
+
+
+def read_head(data: bytes, pos: int, version: int) -> tuple[Head, int]:
+    """What comes between the nodes and the groups."""
     count, pos = read_length(data, pos)
     last, pos = _read_id(data, pos)
-    first, deleted, added = entries.first_id, (0, 0), count
+    first, deleted, added = (0, 0), (0, 0), count
     if version >= 2:
         first, pos = _read_id(data, pos)
         deleted, pos = _read_id(data, pos)
         added, pos = read_length(data, pos)
-    if count != len(entries) or entries.last_id > last:
-        raise BadRdb("A stream does not have the entries that it says", pos)
-    size, pos = read_length(data, pos)
-    groups = []
-    for _ in range(size):
-        group, pos = _read_group(data, pos, version)
-        if version < 2:
-            group = group._replace(read=_estimated(group.last_id, entries, last))
-        groups.append(group)
-    if len({group.name for group in groups}) < size:
-        raise BadRdb("A group of a stream comes twice", pos)
-    return Stream(entries, last, first, deleted, added, groups), pos
+    groups, pos = read_length(data, pos)
+    return Head(count, last, first, deleted, added, groups), pos
 
 
 def _estimated(group: Id, entries: Packed, last: Id) -> int:
@@ -196,15 +245,14 @@ def _estimated(group: Id, entries: Packed, last: Id) -> int:
     return 1 if group == entries.first_id else NEVER
 
 
-def _read_group(data: bytes, pos: int, version: int) -> tuple[Group, int]:
-    name, pos = read_string(data, pos)
-    last, pos = _read_id(data, pos)
-    read = NEVER
-    if version >= 2:
-        read, pos = read_length(data, pos)
-        if read == UNREAD:
-            read = NEVER
-    size, pos = read_length(data, pos)
+def _read_group(data: bytes, pos: int, version: int, room: float) -> tuple[Group, int, int]:
+    """A group, what it takes besides its bytes, the position after it."""
+    begin = pos
+    name, pos = read_string(data, pos, room)
+    last, read, size, pos = read_group_head(data, pos, version)
+    taken = len(name) + PENDING * size
+    if taken > allowed(pos - begin, room):
+        raise Large
     pending: dict[Id, Pending] = {}
     for _ in range(size):
         number, pos = _read_raw_id(data, pos)
@@ -217,7 +265,8 @@ def _read_group(data: bytes, pos: int, version: int) -> tuple[Group, int]:
     consumers = []
     owned: set[Id] = set()
     for _ in range(size):
-        consumer, pos = _read_consumer(data, pos, version)
+        consumer, pos = _read_consumer(data, pos, version, allowed(pos - begin, room) - taken)
+        taken += CONSUMER + len(consumer.name) + OWNED * len(consumer.pending)
         consumers.append(consumer)
         mine = set(consumer.pending)
         if len(mine) < len(consumer.pending) or mine & owned or not mine <= pending.keys():
@@ -225,16 +274,28 @@ def _read_group(data: bytes, pos: int, version: int) -> tuple[Group, int]:
         owned |= mine
     if len(owned) < len(pending) or len({consumer.name for consumer in consumers}) < size:
         raise BadRdb("The pending entries of a group and its consumers differ", pos)
-    return Group(name, last, read, list(pending.values()), consumers), pos
+    return Group(name, last, read, list(pending.values()), consumers), taken, pos
 
 
-def _read_consumer(data: bytes, pos: int, version: int) -> tuple[Consumer, int]:
-    name, pos = read_string(data, pos)
-    seen, pos = read_int64(data, pos)
-    active = seen
-    if version >= 3:
-        active, pos = read_int64(data, pos)
+def read_group_head(data: bytes, pos: int, version: int) -> tuple[Id, int, int, int]:
+    """What comes after a group's name: the last id, entries read, how many are pending."""
+    last, pos = _read_id(data, pos)
+    read = NEVER
+    if version >= 2:
+        read, pos = read_length(data, pos)
+        if read == UNREAD:
+            read = NEVER
     size, pos = read_length(data, pos)
+    return last, read, size, pos
+
+
+def _read_consumer(data: bytes, pos: int, version: int, room: float) -> tuple[Consumer, int]:
+    if room < CONSUMER:
+        raise Large
+    name, pos = read_string(data, pos, room)
+    seen, active, size, pos = read_consumer_head(data, pos, version)
+    if OWNED * size > room:
+        raise Large
     pending = []
     for _ in range(size):
         number, pos = _read_raw_id(data, pos)
@@ -242,10 +303,20 @@ def _read_consumer(data: bytes, pos: int, version: int) -> tuple[Consumer, int]:
     return Consumer(name, seen, active, pending), pos
 
 
-def _entries(first: Id, packed: bytes) -> list[Entry]:
+def read_consumer_head(data: bytes, pos: int, version: int) -> tuple[int, int, int, int]:
+    """What comes after a consumer's name: when it was seen and active, how many are pending."""
+    seen, pos = read_int64(data, pos)
+    active = seen
+    if version >= 3:
+        active, pos = read_int64(data, pos)
+    size, pos = read_length(data, pos)
+    return seen, active, size, pos
+
+
+def node_entries(first: Id, packed: bytes, room: float = inf) -> list[Entry]:
     """The entries of a node that are not deleted."""
     try:
-        return list(_each_entry(first, listpack.decode(packed)))
+        return list(_each_entry(first, unpack(listpack.FORM, packed, room, WORD)))
     except (ValueError, IndexError):
         raise BadRdb("A node of a stream does not hold entries") from None
 

@@ -18,9 +18,12 @@ there is one byte more: how many unused bytes come after it.
 
 from __future__ import annotations
 
+from itertools import chain
+from math import inf
 from struct import Struct
 
 from distcache_replication.rdb.errors import BadRdb
+from distcache_replication.rdb.window import Container, Window, walk
 
 HEADER = 10
 END = 0xFF
@@ -36,24 +39,68 @@ def decode(data: bytes) -> list[bytes]:
     size = len(data)
     if size <= HEADER or data[-1] != END:
         raise BadRdb("A ziplist has no end")
-    total, last, count = _header.unpack_from(data)
+    total, tail, count = _header.unpack_from(data)
     if total != size:
         raise BadRdb("A ziplist does not have the length that it says")
     try:
-        entries, tail = _entries(data, size - 1)
+        entries, pos, last, _ = _entries(data, HEADER, size - 1, inf, HEADER, 0)
     except IndexError:
-        raise BadRdb("An entry of a ziplist goes past its end") from None
+        pos = -1
+    if pos != size - 1:
+        raise BadRdb("An entry of a ziplist goes past its end")
     if last != tail or count not in (UNKNOWN, len(entries)):
         raise BadRdb("A ziplist does not have as many entries as it says")
     return entries
 
 
-def _entries(data: bytes, end: int) -> tuple[list[bytes], int]:
-    """The entries, and where the last one begins."""
+class Walk:
+    """How far a walk over a ziplist has come (a Form)."""
+
+    name = "ziplist"
+    begin = HEADER
+
+    def start(self, data: bytes, size: int) -> None:
+        total, self.tail, self.left = _header.unpack_from(data)
+        if total != size:
+            raise BadRdb("A ziplist does not have the length that it says")
+        self.unknown = self.left == UNKNOWN
+        self.at = self.last = HEADER
+        """Where the next entry begins, and where the last one has begun."""
+        self.before = 0
+        """The length of the last one."""
+
+    def some(self, data: bytes, pos: int, stop: int, limit: float) -> tuple[list[bytes], int]:
+        before = self.at - pos
+        found = _entries(data, pos, stop, limit, self.last - before, self.before)
+        entries, pos, last, self.before = found
+        self.at, self.last = before + pos, before + last
+        self.left -= len(entries)
+        return entries, pos
+
+    def string(self, data: bytes, pos: int) -> tuple[int, int]:
+        said, pos = _size(data, pos)
+        if said != self.before:
+            raise BadRdb("The entries of a ziplist do not fit together")
+        return _string(data, pos)
+
+    def after(self, data: bytes, used: int) -> int:
+        self.last, self.before = self.at, used
+        self.at += used
+        self.left -= 1
+        return 0
+
+    def finish(self) -> None:
+        if self.last != self.tail or (self.left and not self.unknown):
+            raise BadRdb("A ziplist does not have as many entries as it says")
+
+
+def _entries(
+    data: bytes, pos: int, stop: int, limit: float, last: int, before: int
+) -> tuple[list[bytes], int, int, int]:
+    """The entries that begin before ``stop``, up to a string that goes past ``limit``; where that
+    is, where the last one has begun, and its length."""
     entries: list[bytes] = []
-    pos = start = HEADER
-    before = 0
-    while pos < end:
+    while pos < stop:
         start = pos
         said, pos = _size(data, pos)
         if said != before:
@@ -69,6 +116,8 @@ def _entries(data: bytes, end: int) -> tuple[list[bytes], int]:
             else:
                 size = int.from_bytes(data[pos + 1 : pos + 5], "big")
                 pos += 5
+            if pos + size > limit:
+                return entries, start, last, before
             entries.append(data[pos : pos + size])
             pos += size
         elif 0xF1 <= first <= 0xFD:
@@ -81,10 +130,18 @@ def _entries(data: bytes, end: int) -> tuple[list[bytes], int]:
             number = int.from_bytes(data[pos + 1 : pos + 1 + width], "little", signed=True)
             entries.append(b"%d" % number)
             pos += 1 + width
-        if pos > end:
-            raise IndexError
-        before = pos - start
-    return entries, start
+        last, before = start, pos - start
+    return entries, pos, last, before
+
+
+def _string(data: bytes, pos: int) -> tuple[int, int]:
+    """Where a string begins, and its size."""
+    first = data[pos]
+    if first < 0x40:
+        return pos + 1, first
+    if first < 0x80:
+        return pos + 2, (first & 0x3F) << 8 | data[pos + 1]
+    return pos + 5, int.from_bytes(data[pos + 1 : pos + 5], "big")
 
 
 def _size(data: bytes, pos: int) -> tuple[int, int]:
@@ -98,23 +155,46 @@ def _size(data: bytes, pos: int) -> tuple[int, int]:
 
 def decode_zipmap(data: bytes) -> list[bytes]:
     """The fields and values of a zipmap, in turn."""
-    if len(data) < 2 or data[-1] != END:
-        raise BadRdb("A zipmap has no end")
-    end = len(data) - 1
-    entries: list[bytes] = []
-    pos = 1
-    try:
-        while pos < end:
-            size, pos = _size(data, pos)
-            entries.append(data[pos : pos + size])
-            pos += size
-            size, pos = _size(data, pos)
-            unused = data[pos]
-            pos += 1
-            entries.append(data[pos : pos + size])
-            pos += size + unused
-    except IndexError:
-        raise BadRdb("An entry of a zipmap goes past its end") from None
-    if pos != end or (data[0] < LONG and data[0] * 2 != len(entries)):
-        raise BadRdb("A zipmap does not have as many fields as it says")
-    return entries
+    return list(chain.from_iterable(walk(MapWalk(), Window(len(data), [data]), keep=True)))
+
+
+class MapWalk:
+    """How far a walk over a zipmap has come (a Form)."""
+
+    name = "zipmap"
+    begin = 1
+
+    def start(self, data: bytes, size: int) -> None:
+        self.said = data[0]
+        self.count = self.unused = 0
+
+    def some(self, data: bytes, pos: int, stop: int, limit: float) -> tuple[list[bytes], int]:
+        entries: list[bytes] = []
+        while pos < stop:
+            start, size = self.string(data, pos)
+            if start + size + self.unused > limit:
+                break
+            entries.append(data[start : start + size])
+            pos = start + size + self.unused
+            self.count += 1
+        return entries, pos
+
+    def string(self, data: bytes, pos: int) -> tuple[int, int]:
+        size, start = _size(data, pos)
+        self.unused = 0
+        if self.count % 2:
+            self.unused = data[start]
+            start += 1
+        return start, size
+
+    def after(self, data: bytes, used: int) -> int:
+        self.count += 1
+        return self.unused
+
+    def finish(self) -> None:
+        if self.count % 2 or (self.said < LONG and self.said * 2 != self.count):
+            raise BadRdb("A zipmap does not have as many fields as it says")
+
+
+FORM: Container = (Walk, decode)
+ZIPMAP: Container = (MapWalk, decode_zipmap)
