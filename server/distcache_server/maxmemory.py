@@ -42,7 +42,7 @@ TRIM_NS = 10_000_000_000
 """Between two requests to the allocator to give back what is free."""
 MOST_LOOKS = 20
 """Times that a key is sought which may go."""
-FRESH_MS = 5
+FRESH_NS = 5_000_000
 """How old that sum may be when keys have to go for it, where one step is enough."""
 
 _worth = itemgetter(0)
@@ -102,7 +102,7 @@ class Evictor:
         self._seen_bytes = 0
         self._unseen: list[Client] = []
         """In the round that goes on: what those take who have been looked at, and who is left."""
-        self._seen_ms = 0
+        self._seen_ns = 0
         """When keys last had to go, and so clients were looked at."""
         self._watched_ns = self._trimmed_ns = 0
         """When the size of the process was last looked at, and was last found too large."""
@@ -178,14 +178,16 @@ class Evictor:
         budget = self.budget
         if budget.used <= budget.limit or self.idle:
             return True
-        now_ms = time_ns() // 1_000_000
-        if now_ms >= self._seen_ms + FRESH_MS and len(self.clients) <= CLIENTS:
-            # Clients may have gone, or read their replies, since they were looked at.
-            self._seen_ms = now_ms
-            self._add_up_clients()
-        if self._policy is None:
-            return budget.used <= budget.limit
         started = perf_counter_ns()
+        if started >= self._seen_ns + FRESH_NS and len(self.clients) <= CLIENTS:
+            # Clients may have gone, or read their replies, since they were looked at.
+            self._seen_ns = started
+            self._add_up_clients()
+            if budget.used <= budget.limit:
+                return True
+        if self._policy is None:
+            return False
+        now_ms = time_ns() // 1_000_000
         over = (budget.used - budget.limit) * 100 // budget.limit
         end = started + longest_ns(self.config.maxmemory_eviction_tenacity, over)
         evicted, possible = 0, True

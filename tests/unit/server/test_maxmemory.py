@@ -275,6 +275,18 @@ def test_what_clients_hold_counts() -> None:
     assert server("SET", "key", "value") == b"+OK\r\n"
 
 
+def test_nothing_goes_where_clients_have_let_go_of_enough() -> None:
+    server = Direct("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    fill(server, 100)
+    evictor = server.engine.evictor
+    server.client.memory = lambda: (30 << 20, 75 << 20)
+    evictor._add_up_clients()
+    assert evictor.budget.used > evictor.budget.limit
+    server.client.memory = lambda: (0, 0)
+    assert server("SET", "key", "value") == b"+OK\r\n"
+    assert len(server.keyspace) == 101
+
+
 def test_clients_that_are_about_to_go_do_not_count() -> None:
     server = Direct("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     server("CONFIG", "SET", "maxmemory-clients", "10mb")
