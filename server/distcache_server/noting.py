@@ -54,8 +54,9 @@ class Noter:
         self.selected = 0
         self.lost = 0
         """Changed keys that were evicted before they were written, by a server without a store."""
-        self.known: Sequence[bytes] = ()
-        """Keys that are all noted, as somebody has seen since the log was last read."""
+        self._runs: list[tuple[Sequence[bytes], bool]] = []
+        """Keys of commands that ran together, and whether only their deadlines have changed: not
+        noted yet, since many are quicker looked up together."""
         self._reader = hiredis.Reader()
         self.gathering = Gathering(self._first())
         self._touched = _writes()
@@ -70,6 +71,7 @@ class Noter:
     def follow(self, offset: int, selected: int) -> None:
         """Begin at an offset."""
         self.offset, self.selected = offset, selected
+        self._runs = []
         self._reader = hiredis.Reader()
         self.gathering = Gathering(self._first())
 
@@ -90,8 +92,8 @@ class Noter:
 
     def feed(self, data: bytes) -> None:
         """Read what comes next in the log."""
+        self.fold()
         self.gathering.at(self._first())
-        self.known = ()
         reader = self._reader
         reader.feed(data)
         while (words := reader.gets()) is not False:
@@ -99,15 +101,22 @@ class Noter:
         self.offset += len(data)
 
     def ran(self, name: bytes, columns: Columns, index: int, end: int) -> None:
-        """What comes next, up to ``end``, are commands of this name in a database."""
+        """What comes next, up to ``end``, are commands of this name in a database.
+
+        They are noted with the next ``fold``.
+        """
         if index == self.home.index:
-            keys = columns[self._touched[name].changed]
-            noted = self.gathering.noted
-            if not noted:
+            if not self._runs:
                 self.gathering.at(self._first())
-            if keys is not self.known:
-                self._changed([key for key in keys if key not in noted], name in DEADLINES)
+            self._runs.append((columns[self._touched[name].changed], name in DEADLINES))
         self.offset, self.selected = end, index
+
+    def fold(self) -> None:
+        """Note what ran together."""
+        runs, self._runs = self._runs, []
+        noted = self.gathering.noted
+        for keys, only_deadline in runs:
+            self._changed([key for key in keys if key not in noted], only_deadline)
 
     def knows(self, name: bytes) -> bool:
         """Whether one word of this command is the key that it changes."""
@@ -191,6 +200,7 @@ class Noter:
 
     def look(self, keys: Iterable[bytes] | None = None) -> None:
         """Look at keys that have changed, or all, which now hold what the log says up to here."""
+        self.fold()
         gathering = self.gathering
         noted = gathering.noted
         groups: defaultdict[Plan, dict[bytes, Noted]] = defaultdict(dict)

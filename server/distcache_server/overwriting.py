@@ -14,7 +14,6 @@ from distcache_server.arguments import Args, Columns
 from distcache_server.client import Client
 
 if TYPE_CHECKING:
-    from distcache_replication.backing.changes import Noted
     from distcache_replication.backing.plan import Plan
 
     from distcache_server.fitting import Fitting
@@ -50,7 +49,9 @@ def one(
 
 def many(loader: Loader, original: Run) -> Run:
     """What runs many SET without options at once."""
-    home = loader.home
+    home, plan = loader.home, loader.plans[0]
+    # What fits whatever it is the value of need not be told apart.
+    simple = len(loader.plans) == 1 and not plan.mapping.through
 
     def run(client: Client, columns: Columns) -> list[Any] | None:
         if client.keyspace is not home:
@@ -58,13 +59,14 @@ def many(loader: Loader, original: Run) -> Run:
         if loader.waits is not None and loader.waits.writer.full:
             return None
         _, keys, values = columns
-        for plan, its in _by_plan(loader, keys, values):
-            if plan.mapping.through:
-                return None
-            try:
-                plan.fit_strings(its)
-            except Unfit:
-                return None
+        if not (simple and plan.takes(values)):
+            for each, its in _by_plan(loader, keys, values):
+                if each.mapping.through:
+                    return None
+                try:
+                    each.fit_strings(its)
+                except Unfit:
+                    return None
         if loader.loads or loader.absent:
             for key in keys:
                 loader.fence(key)
@@ -78,14 +80,8 @@ def _by_plan(
 ) -> Iterable[tuple[Plan, Sequence[bytes]]]:
     """The values of keys that are rows, by their plans."""
     match, plans, waits = loader.match, loader.plans, loader.waits
-    noted: dict[bytes, Noted] = {}
-    if waits is not None:
-        # Keys that have changed since the last batch are known by now.
-        noter = waits.writer.noter
-        noted = noter.gathering.noted
-        if len(plans) == 1 and all(map(noted.__contains__, keys)):
-            noter.known = keys
-            return ((plans[0], values),)
+    # Keys that have changed since the last batch are known by now.
+    noted = waits.writer.noter.gathering.noted if waits is not None else {}
     found: dict[Plan, list[bytes]] = {}
     for key, value in zip(keys, values, strict=True):
         if key in noted:

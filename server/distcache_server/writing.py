@@ -267,6 +267,7 @@ class Writer:
     def note(self) -> None:
         """Note what has happened since the last time."""
         log, noter = self.log, self.noter
+        noter.fold()
         if noter.offset < log.end:
             noter.feed(log.slice(noter.offset))
 

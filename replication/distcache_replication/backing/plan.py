@@ -178,6 +178,12 @@ class Plan:
                 raise Unfit(f"there is no column for {name[:40]!r}")
         return [self._fit(column, _member(column, found)) for column in self.columns]
 
+    def takes(self, values: Sequence[bytes]) -> bool:
+        """Whether all these strings are known to fit; some that do may not be."""
+        if self.form == "column":
+            return _kind(self.columns[0]).are_simple(values)
+        return self.any_type
+
     def fit_strings(self, values: Sequence[bytes]) -> None:
         """Raise Unfit unless each of these strings fits."""
         form = self.form

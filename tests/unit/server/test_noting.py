@@ -112,25 +112,26 @@ def test_commands_that_ran_together_are_not_read() -> None:
     assert not it.knows(b"MSET")
     assert not it.knows(b"PING")
     it.ran(b"SET", [names, [b"any:1", b"other", b"any:1"], [b"x", b"y", b"z"]], 0, 90)
+    it.fold()
     assert list(it.gathering.noted) == [b"any:1"]
     assert (it.offset, it.selected, it.gathering.first.offset) == (90, 0, 0)
     it.ran(b"SET", [names[:1], [b"any:2"], [b"x"]], 1, 120)
+    it.fold()
     assert list(it.gathering.noted) == [b"any:1"]
     assert (it.offset, it.selected) == (120, 1)
 
 
-def test_what_is_known_to_be_noted_is_not_looked_up_again() -> None:
+def test_what_ran_together_is_noted_before_what_comes_after_it() -> None:
     it = noter()
     names, keys, values = [b"set"] * 2, [b"drop:1", b"keep:1"], [b"x", b"y"]
     it.ran(b"SET", [names, keys, values], 0, 50)
-    it.known = keys
-    it.ran(b"SET", [names, keys, values], 0, 100)
-    assert it.gathering.noted.keys() == {b"drop:1", b"keep:1"}
-    # What was read of the log since may have unmade that.
-    it.known = keys
+    it.ran(b"SET", [names, [b"keep:2", b"keep:3"], values], 0, 100)
+    assert it.gathering.first.offset == 0
     feed(it, "del keep:1")
+    assert it.gathering.noted.keys() == {b"drop:1", b"keep:2", b"keep:3"}
     it.ran(b"SET", [names, keys, values], 0, 200)
-    assert it.gathering.noted.keys() == {b"drop:1", b"keep:1"}
+    it.look()
+    assert it.gathering.changes.keys() == {b"drop:1", b"keep:1", b"keep:2", b"keep:3"}
 
 
 def test_what_a_key_held_at_last() -> None:
