@@ -8,6 +8,10 @@ from typing import Any
 
 import redis
 
+from tests.support.replication import info
+from tests.support.servers import Server
+from tests.support.waiting import eventually
+
 KEY = "distcache:changefeed"
 Contents = dict[tuple[int, bytes], tuple[Any, ...]]
 """Type, value and deadline by database and key."""
@@ -125,3 +129,18 @@ def _value(client: redis.Redis, kind: str, key: bytes) -> Any:
                 for id_, fields in found
             ]
     raise AssertionError(kind)
+
+
+def state(server: Server) -> dict[str, str]:
+    """INFO's lines of the changefeed in Kafka, without what all their names begin with."""
+    return {
+        name.removeprefix("changefeed_kafka_"): value
+        for name, value in info(server, "changefeed").items()
+        if name.startswith("changefeed_kafka_")
+    }
+
+
+def wait_published(server: Server) -> None:
+    """Until the topic has all that this server was told."""
+    end = int(info(server)["master_repl_offset"])
+    eventually(lambda: int(state(server)["offset"]) >= end, timeout=60)

@@ -75,13 +75,13 @@ def changes_of_strings(
     fit = plan.fit_all(variables, values)
     if fit is None:
         return None
-    same = repeat(plan), repeat(kind), repeat(None), repeat("")
-    plans, kinds, deadlines, problems = same
-    return map(_made, zip(keys, plans, *fit, kinds, values, deadlines, problems, strict=False))
+    plans, kinds = repeat(plan), repeat(kind)
+    return map(_made, zip(keys, plans, *fit, kinds, values, repeat(None), repeat(""), strict=False))
 
 
 _made = partial(tuple.__new__, Change)
 """A change of its parts: what the class does, in a fifth of the time."""
+
 
 Noted = tuple[Plan, tuple[bytes, ...]]
 """Whose key it is, and the values of the variables in it."""

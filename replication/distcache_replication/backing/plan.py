@@ -186,13 +186,7 @@ class Plan:
 
     def fit_strings(self, values: Sequence[bytes]) -> None:
         """Raise Unfit unless each of these strings fits."""
-        form = self.form
-        if form == "column":
-            column = self.columns[0]
-            if not _kind(column).are_simple(values):
-                for value in values:
-                    self._fit(column, value)
-        elif form != "any":
+        if not self.takes(values):
             for value in values:
                 self.fit(rdb.STRING, value)
 

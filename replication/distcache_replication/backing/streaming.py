@@ -5,8 +5,8 @@ other way, ``pg_logical_slot_peek_binary_changes``, decodes the WAL again and ag
 slot began, which takes seconds under load.
 
     to us    Byte1 kind, Int32 length of the rest and itself, the rest:
-             W  copying begins; E, N  an error or a notice, fields of Byte1 and String; d  CopyData
-             with
+             W  copying begins; E, N  an error or a notice, fields of Byte1 and String;
+             d  CopyData with
              w  Int64 start, Int64 end of the WAL, Int64 time, a message of pgoutput; or with
              k  Int64 end of the WAL that was sent, Int64 time, Byte1 1 if it wants an answer
     from us  Q  String START_REPLICATION ...

@@ -13,12 +13,11 @@ from os import urandom
 from typing import Protocol, TypeAlias
 
 from distcache_replication.rdb.errors import BadRdb, Large
+from distcache_replication.rdb.primitives import REACH
 
 LONG = 1 << 14
 """A longer word is not kept while it is only looked at: a digest stands for it."""
 CHUNK = 1 << 15
-REACH = 1 << 13
-"""How far back LZF refers at most."""
 STEP = 1 << 12
 """So many bytes of entries are looked at together."""
 MARGIN = 80

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox.kafka.conftest import Name
-from tests.blackbox.kafka.test_publishing import documents, snapshots, state, wait_published
+from tests.blackbox.kafka.test_publishing import documents, snapshots
 from tests.support import eventually
 from tests.support.broker import Broker
+from tests.support.changefeed import state, wait_published
 from tests.support.failover import Load, Outcome, through_sentinels
 from tests.support.sentinels import Group, redis_sentinel
 

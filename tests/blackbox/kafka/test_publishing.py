@@ -20,7 +20,7 @@ from distcache_server.changefeed.process import Process as ChangesProcess
 from tests.blackbox.kafka.conftest import Name
 from tests.support import Process, StartServer, eventually
 from tests.support.broker import Broker, read_topic
-from tests.support.changefeed import Contents, contents, replay
+from tests.support.changefeed import Contents, contents, replay, state, wait_published
 from tests.support.replication import SETTINGS, ask, follow, info
 from tests.support.servers import OURS, free_port
 
@@ -53,20 +53,6 @@ def publish(start_server: StartServer, settings: tuple[str, ...]) -> Publish:
         return start_server(*settings, *directives)
 
     return start
-
-
-def state(server: Process) -> dict[str, str]:
-    return {
-        name.removeprefix("changefeed_kafka_"): value
-        for name, value in info(server, "changefeed").items()
-        if name.startswith("changefeed_kafka_")
-    }
-
-
-def wait_published(server: Process) -> None:
-    """Until the topic has all that this server was told."""
-    end = int(info(server)["master_repl_offset"])
-    eventually(lambda: int(state(server)["offset"]) >= end, timeout=60)
 
 
 def wait_for_more(server: Process, more: int = 1) -> None:

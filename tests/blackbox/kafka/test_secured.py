@@ -23,8 +23,9 @@ from tests.support import Process, StartServer, eventually
 from tests.support.broker import Broker, Secured, missing, read_topic
 from tests.support.certificates import Authority
 from tests.support.certificates import missing as missing_openssl
+from tests.support.changefeed import state, wait_published
 from tests.support.guide import block
-from tests.support.replication import ask, info
+from tests.support.replication import ask
 from tests.support.servers import free_port
 
 GUIDE = block("docs/kafka.md", "conf", having="sasl_ssl")
@@ -68,20 +69,6 @@ def allow(broker: Broker, principal: str, stream: str, topics: list[str], positi
     admin = AdminClient({"bootstrap.servers": broker.address})
     for future in admin.create_acls(allowed).values():
         future.result(30)
-
-
-def state(server: Process) -> dict[str, str]:
-    return {
-        name.removeprefix("changefeed_kafka_"): value
-        for name, value in info(server, "changefeed").items()
-        if name.startswith("changefeed_kafka_")
-    }
-
-
-def wait_published(server: Process) -> None:
-    """Until the topic has all that this server was told."""
-    end = int(info(server)["master_repl_offset"])
-    eventually(lambda: int(state(server)["offset"]) >= end, timeout=60)
 
 
 def keys(broker: Broker, topic: str) -> list[str]:
