@@ -408,10 +408,7 @@ class Parser:
 
     def parse_each(self, reads: list[bytes], joined: bytes) -> Columns | None:
         """Reads of one command each, all of as many words, or None; also given in one piece."""
-        # With no other array than that of each command nothing large is reserved.
-        if _has_odd_types(joined) or (
-            joined.count(b"*") != len(reads) and _large_array(joined) is not None
-        ):
+        if _large_array(joined) or _has_odd_types(joined):
             return None
         reader = self.reader
         batch = []

@@ -270,6 +270,26 @@ def test_large_counts_never_reach_hiredis() -> None:
     assert parser.parse(b"*1\r\n$4\r\nPING\r\n*2000") == ([[b"PING"]], b"*2000")
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [
+        [b"*2000000000\r\n$3\r\nSET\r\n"] * 10,
+        [b"*5\r\n*2000000000\r\n", b"*5\r\n$3\r\nSET\r\n"],
+    ],
+)
+def test_large_counts_of_many_clients_never_reach_hiredis(reads: list[bytes]) -> None:
+    parser = Parser()
+    parser.reader = Unfed()  # type: ignore[assignment]
+    assert parser.parse_each(reads, b"".join(reads)) is None
+
+
+class Unfed:
+    """A reader that must get nothing."""
+
+    def feed(self, *_: object) -> None:
+        raise AssertionError
+
+
 def test_limits_before_authentication() -> None:
     for data, text in (
         (b"*11\r\n", "unauthenticated multibulk length"),
