@@ -8,10 +8,8 @@ import subprocess
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 
 import pytest
-from distcache_server.link import RETRY_S
 
 from tests.support import Error, Process, Wire, eventually, free_port
 from tests.support.replication import (
@@ -117,17 +115,6 @@ def test_a_link_that_breaks(start: Start, primary: str, replica: str) -> None:
         assert agree(one, other)
     stats = info(one, "stats")
     assert (stats["sync_full"], stats["sync_partial_ok"]) == ("1", "3")
-
-
-def test_a_link_that_breaks_is_made_again_at_once(start: Start) -> None:
-    one, other = start("ours"), start("ours")
-    follow(other, one)
-    begun = monotonic()
-    eventually(lambda: monotonic() - begun > RETRY_S)
-    assert ask(one, "CLIENT", "KILL", "TYPE", "replica") == 1
-    begun = monotonic()
-    eventually(lambda: info(one, "stats")["sync_partial_ok"] == "1")
-    assert monotonic() - begun < 0.8 * RETRY_S
 
 
 @pytest.mark.parametrize(("primary", "replica"), PAIRS)

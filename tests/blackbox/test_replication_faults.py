@@ -111,6 +111,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "RETRY_S", 0.0)
 
 
+async def test_a_link_that_held_is_made_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair() as it:
+        kept = it.other.replication.link
+        assert kept is not None
+        # It would be an hour, if this one had not been up for longer.
+        monkeypatch.setattr(link, "RETRY_S", 3600.0)
+        kept._up_s -= 3600
+        assert await it.client.execute_command("CLIENT", "KILL", "TYPE", "replica") == 1
+        await it.until(lambda: not it.is_linked)
+        await it.agree()
+        assert (await it.client.info("stats"))["sync_partial_ok"] == 1
+
+
 async def cuts_of_the_log(it: Pair) -> None:
     """The link is cut after each byte of some writes."""
     before = it.one.persistence.log.end
