@@ -383,10 +383,10 @@ def test_clients_go_on_in_the_order_they_came(pausing: Wire, server: Server) -> 
 
 
 def test_a_pause_ends_by_itself(wire: Wire, other: Wire) -> None:
+    begun = time.monotonic()
     assert wire.call("CLIENT", "PAUSE", 100, "ALL") == b"OK"
-    paused_for = time.monotonic()
     assert other.call("PING") == b"PONG"
-    assert time.monotonic() - paused_for > 0.05
+    assert time.monotonic() - begun > 0.09
 
 
 def test_errors_do_not_wait(pausing: Wire, other: Wire) -> None:
