@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-hot fuzz torture failover docs image clean servers clients
+.PHONY: help run test lint bench bench-hot fuzz torture failover docs image clean servers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,9 +86,6 @@ $(INSTALLED_LINT): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[lint]'
 	touch $@
 
-servers: | $(BIN)/python ## get the servers that tests and benchmarks compare with
+servers: | $(BIN)/python ## get the servers and clients that tests and benchmarks use
 	@tests/setup.sh $(BIN)
-	@tests/clients.sh node
-
-clients: ## get the clients of other languages that docs/failover.md shows, for its tests
-	tests/clients.sh node go
+	@tests/clients.sh

@@ -93,7 +93,7 @@ def node(text: str, folder: Path) -> list[str]:
 def go(text: str, folder: Path) -> list[str]:
     installed = CLIENTS / "go"
     if not shutil.which("go") or not (installed / "go.sum").exists():
-        pytest.skip("go or go-redis is missing; `make clients` gets it")
+        pytest.skip("go or go-redis is missing")
     for name in ("go.mod", "go.sum"):
         shutil.copy(installed / name, folder)
     (folder / "example.go").write_text(text)
