@@ -106,7 +106,7 @@ class Sqlite:
 
     def _open(self) -> None:
         connection = sqlite3.connect(
-            self.path, self._timeout_s, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False
         )
         self._connection = connection
         # Others can read while we write, and we while they do.
