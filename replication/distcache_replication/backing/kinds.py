@@ -24,8 +24,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from struct import Struct
 from typing import Any
 
 from distcache_replication.backing.errors import Unfit
@@ -39,6 +40,11 @@ _UUID = re.compile(UUID_FORM.encode(), re.IGNORECASE)
 _DECIMAL = re.compile(r"-?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,4}))?")
 LONGEST_NUMBER = 20_000
 """Digits that PostgreSQL's numeric may have, about."""
+HIGHEST_POWER, LOWEST_POWER = 131_071, -16_383
+"""Of ten, in front of and behind the point of a numeric."""
+_ROUNDING = Context(prec=3000, rounding=ROUND_HALF_UP)
+"""As PostgreSQL rounds, for all the digits that a numeric may be declared with."""
+_SINGLE = Struct("<f")
 ZERO = b"0"[0]
 _BOOLEANS = {b"true": "true", b"1": "true", b"false": "false", b"0": "false"}
 
@@ -131,9 +137,20 @@ def dumped(value: Any) -> str:
 def parsed(value: bytes) -> Any:
     """The parsed JSON text; Unfit where it is none."""
     try:
-        return json.loads(value.decode(), parse_float=Decimal, parse_constant=_no_constant)
+        return json.loads(value.decode(), parse_float=_decimal, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Unfit(f"{_shown(value)} is not JSON") from None
+
+
+def _decimal(text: str) -> Decimal:
+    """A number in JSON, which PostgreSQL can have."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if number.adjusted() > HIGHEST_POWER or int(number.as_tuple().exponent) < LOWEST_POWER:
+        raise ValueError(text)
+    return number
 
 
 def _no_constant(name: str) -> Any:
@@ -165,33 +182,52 @@ def numeric(precision: int | None = None, scale: int = 0) -> Kind:
             return text
         if len(text) > LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
             raise Unfit(f"{_shown(value)} is not a number")
-        if precision is not None:
-            number = Decimal(text)
-            rounded = number.quantize(Decimal(1).scaleb(-scale)) if _is_short(number) else None
-            if rounded is None or abs(rounded) >= Decimal(10) ** (precision - scale):
-                raise Unfit(f"{_shown(value)} has too many digits for {name}")
+        if precision is not None and not _has_room(Decimal(text), precision, scale):
+            raise Unfit(f"{_shown(value)} has too many digits for {name}")
         return text
 
     name = "numeric" if precision is None else f"numeric({precision},{scale})"
     return Kind(name, "decimal", fit)
 
 
-def _is_short(number: Decimal) -> bool:
-    return number.is_zero() or number.adjusted() < 15
+def _has_room(number: Decimal, precision: int, scale: int) -> bool:
+    """Whether a number, once it is rounded, has no more digits than that."""
+    whole = precision - scale
+    if number.is_zero() or number.adjusted() < min(-scale, whole) - 1:
+        return True
+    if number.adjusted() >= whole:
+        return False
+    rounded = number.quantize(Decimal((0, (1,), -scale)), context=_ROUNDING)
+    return rounded.is_zero() or rounded.adjusted() < whole
 
 
-def real(name: str) -> Kind:
-    """A number in floating point."""
+def real(name: str, single: bool = False) -> Kind:
+    """A number in floating point, of single precision or double."""
 
     def fit(value: bytes) -> str:
         text = value.decode("latin-1")
         if text in _NOT_JSON:
             return text
-        if not _DECIMAL.fullmatch(text) or not math.isfinite(float(text)):
+        if not (found := _DECIMAL.fullmatch(text)):
             raise Unfit(f"{_shown(value)} is not a number")
+        number = _rounded(float(text), single)
+        # What is too small is refused there, too.
+        if not math.isfinite(number) or (not number and (found[1] + (found[2] or "")).strip("0")):
+            raise Unfit(f"{_shown(value)} is out of range for {name}")
         return text
 
     return Kind(name, "decimal", fit)
+
+
+def _rounded(number: float, single: bool) -> float:
+    """The nearest number of this precision."""
+    if not single:
+        return number
+    try:
+        rounded: float = _SINGLE.unpack(_SINGLE.pack(number))[0]
+    except OverflowError:
+        return math.inf
+    return rounded
 
 
 def text(name: str = "text", most: int | None = None) -> Kind:
@@ -229,31 +265,65 @@ def _fit_uuid(value: bytes) -> str:
 
 
 _ENDLESS = frozenset({b"infinity", b"-infinity"})
+_FAR = re.compile(r"(\d{4,7})(-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:\+00:00)?)?)( BC)?")
+"""How PostgreSQL writes times out of the years 1 to 9999 ..."""
+FIRST_YEAR, LAST_YEAR, LAST_YEAR_OF_DATES = -4711, 294_275, 5_874_896
+"""... and which it has, about."""
+FARTHEST_ZONE = timedelta(hours=16)
 
 
 def _fit_timestamp(value: bytes) -> str:
     if value in _ENDLESS:
         return value.decode()
     try:
-        return datetime.fromisoformat(value.decode("ascii")).isoformat()
+        found = datetime.fromisoformat(value.decode("ascii"))
     except ValueError:
+        if (far := _far(value, LAST_YEAR)) is not None:
+            return far
         raise Unfit(f"{_shown(value)} is not a time in ISO 8601") from None
+    zone = found.utcoffset()
+    if zone is not None and (abs(zone) >= FARTHEST_ZONE or zone.microseconds):
+        raise Unfit(f"{_shown(value)} is of a time zone that is not known")
+    return found.isoformat()
 
 
 def _fit_date(value: bytes) -> str:
+    if value in _ENDLESS:
+        return value.decode()
     try:
         return date.fromisoformat(value.decode("ascii")).isoformat()
     except ValueError:
+        if (far := _far(value, LAST_YEAR_OF_DATES)) is not None and "T" not in far:
+            return far
         raise Unfit(f"{_shown(value)} is not a date in ISO 8601") from None
 
 
+def _far(value: bytes, last: int) -> str | None:
+    """A time out of the years that Python has; None for others, and where there is no such day."""
+    found = _FAR.fullmatch(text := value.decode("latin-1"))
+    if found is None or not (found[3] or len(found[1]) > 4):
+        return None
+    year = 1 - int(found[1]) if found[3] else int(found[1])
+    try:
+        # The calendar is the same every 400 years.
+        datetime.fromisoformat(f"{2000 + year % 400}{found[2]}")
+    except ValueError:
+        return None
+    return text if FIRST_YEAR <= year <= last else None
+
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def json_(name: str) -> Kind:
-    """A JSON text; ``jsonb`` cannot hold NUL characters."""
+    """A JSON text; ``jsonb`` cannot hold NUL characters, nor halves of surrogate pairs."""
 
     def fit(value: bytes) -> str:
-        parsed(value)
-        if name == "jsonb" and rb"\u0000" in value:
-            raise Unfit("a NUL character, which jsonb cannot hold")
+        found = parsed(value)
+        if name == "jsonb" and rb"\u" in value:
+            if _NUL.search(value):
+                raise Unfit("a NUL character, which jsonb cannot hold")
+            _encoded(dumped(found))
         return value.decode()
 
     return Kind(name, "json", fit)
@@ -268,15 +338,42 @@ DATE = Kind("date", "time", _fit_date)
 
 
 def array(of: Kind) -> Kind:
-    """An array of one dimension."""
+    """An array, which is given to the store as it writes arrays itself."""
 
     def fit(value: bytes) -> str:
         found = parsed(value)
         if not isinstance(found, list):
             raise Unfit(f"{_shown(value)} is not a JSON array")
-        for each in found:
-            if each is not None:
-                of.fit(of.from_json(each))
-        return value.decode()
+        if _shape(found) is None:
+            raise Unfit(f"{_shown(value)} is no array whose parts are alike")
+        return literal(found)
+
+    def literal(found: list[Any]) -> str:
+        return "{" + ",".join(map(element, found)) + "}"
+
+    def element(each: Any) -> str:
+        if isinstance(each, list):
+            return literal(each)
+        if each is None:
+            return "NULL"
+        fit = of.fit(of.from_json(each))
+        assert isinstance(fit, str)
+        return '"' + fit.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     return Kind(f"{of.name}[]", "array", fit)
+
+
+DIMENSIONS = 6
+"""That an array may have."""
+
+
+def _shape(found: list[Any]) -> tuple[int, ...] | None:
+    """How long an array is in each dimension; None where its parts are not alike."""
+    shapes = {_shape(each) if isinstance(each, list) else () for each in found}
+    if len(shapes) > 1 or None in shapes:
+        return None
+    (within,) = shapes or {()}
+    assert within is not None
+    if 0 in within or len(within) == DIMENSIONS:
+        return None
+    return len(found), *within

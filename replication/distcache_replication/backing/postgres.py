@@ -86,9 +86,12 @@ def kind_of(type_: str, modifier: int, element: str | None) -> Kind | None:
     if type_ == "numeric":
         if modifier < 0:
             return kinds.numeric()
-        return kinds.numeric((modifier - 4) >> 16, (modifier - 4) & 0x7FF)
+        # The scale has 11 bits and, from PostgreSQL 15 on, a sign.
+        scale = (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400
+        return kinds.numeric((modifier - 4) >> 16, scale)
     if type_ in ("float4", "float8"):
-        return kinds.real("real" if type_ == "float4" else "double precision")
+        single = type_ == "float4"
+        return kinds.real("real" if single else "double precision", single)
     if type_ == "text":
         return kinds.text()
     if type_ == "varchar":

@@ -109,11 +109,7 @@ def names(count: int) -> str:
 
 
 def _cast(column: Column, number: int) -> str:
-    value = f"x.c{number}"
-    if family(column) == "array":
-        elements = f"ARRAY(SELECT jsonb_array_elements_text({value}::jsonb))"
-        return f"CASE WHEN {value} IS NOT NULL THEN {elements}::{column.type} END"
-    return f"{value}::{column.type}"
+    return f"x.c{number}::{column.type}"
 
 
 def upsert_statement(plan: Plan, omitted: Sequence[int]) -> str:

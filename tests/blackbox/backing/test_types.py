@@ -5,10 +5,19 @@ import json
 import pytest
 
 from tests.blackbox.backing.conftest import Backed
-from tests.support import Error
+from tests.support import Error, Wire
 from tests.support.databases import Database
+from tests.support.rows import dead_letters
 
 pytestmark = pytest.mark.ours("the backing store")
+
+only_postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
+
+ROWS = """
+[rows]
+key = "row:{id}"
+direction = "write-behind"
+"""
 
 COLUMNS = [
     # name, type on PostgreSQL, type on SQLite, SQL literal, as it is read
@@ -55,6 +64,11 @@ REFUSED = [
     ("clock", b"2026-13-01"),
     ("day", b"2026-02-30"),
     ("doc", b"{"),
+    ("doc", b"1e99999999999999999999"),
+    ("real", b"1e400"),
+    ("real", b"-1e-400"),
+    ("stamp", b"2026-11-26T08:30:00+23:00"),
+    ("day", b"20000-02-30"),
     ("nowhere", b"1"),
 ]
 
@@ -68,6 +82,7 @@ ACCEPTED = [
     ("stamp", b"2026-11-26 09:30:00+01:00"),
     ("clock", b"2026-11-26"),
     ("day", b"2026-02-28"),
+    ("day", b"infinity"),
     ("doc", b'"text"'),
     ("empty", b""),
 ]
@@ -181,3 +196,89 @@ def test_columns_that_must_not_be_empty(database: Database, backed: Backed) -> N
         assert isinstance(reply, Error)
         assert wire.call("HDEL", "user:1", "note", "name") == 2  # then there is no row at all
         assert wire.call("EXISTS", "user:1") == 0
+
+
+def write(wire: Wire) -> None:
+    """Wait until the rows are what the keys are."""
+    assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+
+
+@only_postgres
+def test_numbers_of_any_size(database: Database, backed: Backed) -> None:
+    """What fits is written as PostgreSQL rounds it, and what does not is no dead letter."""
+    database.execute(
+        "CREATE TABLE rows (id integer PRIMARY KEY, wide numeric(30,20), whole numeric(20,0),"
+        " single real)"
+    )
+    with backed(ROWS).wire() as wire:
+        for field, value, stored in (
+            ("wide", "1234567890.5", "1234567890.50000000000000000000"),
+            ("wide", "-9999999999.99999999999999999999", "-9999999999.99999999999999999999"),
+            ("wide", "9999999999.999999999999999999995", None),
+            ("wide", "12345678901", None),
+            ("wide", "1e-300", "0.00000000000000000000"),
+            ("whole", "18446744073709551615", "18446744073709551615"),
+            ("whole", "0.5", "1"),
+            ("whole", "99999999999999999999.4", "99999999999999999999"),
+            ("whole", "99999999999999999999.5", None),
+            ("single", "3e38", "3e+38"),
+            ("single", "1e39", None),
+            ("single", "1e-60", None),
+            ("single", "0e-60", "0"),
+        ):
+            reply = wire.call("HSET", "row:1", field, value)
+            assert isinstance(reply, Error) == (stored is None), (field, value, reply)
+            if stored is not None:
+                write(wire)
+                found = database.query(f"SELECT {field}::text FROM rows")  # noqa: S608
+                assert found == [(stored,)], value
+    assert dead_letters(database) == []
+
+
+@only_postgres
+def test_a_scale_in_front_of_the_point(database: Database, backed: Backed) -> None:
+    version = database.query("SELECT current_setting('server_version_num')::int")
+    if version < [(150000,)]:
+        pytest.skip("from PostgreSQL 15 on")
+    database.execute("CREATE TABLE rows (id integer PRIMARY KEY, round numeric(3,-2))")
+    with backed(ROWS).wire() as wire:
+        assert wire.call("HSET", "row:1", "round", "99949") == 1
+        assert isinstance(wire.call("HSET", "row:1", "round", "99950"), Error)
+        write(wire)
+    assert database.query("SELECT round::text FROM rows") == [("99900",)]
+    assert dead_letters(database) == []
+
+
+@only_postgres
+def test_all_that_was_read_can_be_written(database: Database, backed: Backed) -> None:
+    """A row is written whole, so that it has to fit again, whatever the database had in it."""
+    database.execute(
+        "CREATE TABLE rows (id integer PRIMARY KEY, name text, day date, clock timestamp,"
+        " stamp timestamptz, list integer[], words text[], doc jsonb)",
+        "INSERT INTO rows VALUES"
+        " (1, 'x', 'infinity', '-infinity', 'infinity', '{}', '{}', NULL),"
+        " (2, 'x', '0044-03-15 BC', '4705-02-29 BC', '0044-03-15 BC', '{{1,2},{NULL,4}}', NULL,"
+        " NULL),"
+        " (3, 'x', '5000000-12-31', '290000-01-01 10:11:12.5', '20000-01-01', NULL,"
+        """ '{"a\\"b\\\\",NULL,"NULL","{}",""}', '"\\\\u0000"')""",
+    )
+    columns = ", ".join(
+        f"{name}::text" for name in ("day", "clock", "stamp", "list", "words", "doc")
+    )
+    kept = f"SELECT {columns} FROM rows ORDER BY id"  # noqa: S608
+    before = database.query(kept)
+    with backed(ROWS).wire() as wire:
+        for number in (1, 2, 3):
+            assert wire.call("HSET", f"row:{number}", "name", "y") == 0  # judged by itself
+        write(wire)
+        for number in (1, 2, 3):
+            assert wire.call("HSETNX", f"row:{number}", "name", "z") == 0  # with all others
+            assert wire.call("HDEL", f"row:{number}", "name") == 1
+        write(wire)
+        for value in ("[[1],[2,3]]", "[[]]", "[1,[2]]", "[[[[[[[1]]]]]]]", '["x"]'):
+            assert isinstance(wire.call("HSET", "row:1", "list", value), Error), value
+        assert isinstance(wire.call("HSET", "row:1", "doc", '"\\ud800"'), Error)
+        assert isinstance(wire.call("HSET", "row:1", "doc", "1e200000"), Error)
+    assert database.query(kept) == before
+    assert database.query("SELECT DISTINCT name FROM rows") == [(None,)]
+    assert dead_letters(database) == []
