@@ -190,7 +190,11 @@ class Postgres:
             raise Away("not connected")
         try:
             async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
-                found: list[Any] = await connection.fetch(statement, *values)
+                try:
+                    found: list[Any] = await connection.fetch(statement, *values)
+                except asyncpg.InternalClientError:
+                    connection.terminate()  # else the pool would give it out again
+                    raise
                 return found
         except Exception as error:
             raise _understood(error) from None
@@ -304,6 +308,7 @@ class Postgres:
 _AWAY = (
     OSError,  # TimeoutError is one
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server has just ended the connection, or begun to
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

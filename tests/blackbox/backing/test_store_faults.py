@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -304,3 +306,25 @@ def test_a_database_that_goes_away_again_and_again(users: PostgresDatabase, back
     ages = [age for _, age in users.query("SELECT id, age FROM counts ORDER BY age")]
     assert ages == sorted(set(ages))  # no value was written twice
     assert is_written(server, users)
+
+
+def test_connections_that_are_ended_while_nobody_looks(
+    users: PostgresDatabase, backed: Backed
+) -> None:
+    """A command that comes before it was noticed is no reason for alarm."""
+    server = backed(USERS, *PATIENT)
+    with server.wire() as wire:
+        for number in range(20):
+            wire.call("HGETALL", f"user:{number}")
+            os.kill(server.pid, signal.SIGSTOP)
+            users.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"  # noqa: S608
+                f" WHERE datname = '{users.name}' AND pid <> pg_backend_pid()"
+            )
+            wire.command("HGETALL", f"user:{number}")
+            os.kill(server.pid, signal.SIGCONT)
+            wire.reply()
+        eventually(lambda: wire.call("HSET", "user:1", "age", "1") == 1)
+    write_all(server)
+    assert rows(users) == [(1, None, 1)]
+    assert "Unexpected error" not in server.log()
