@@ -344,6 +344,7 @@ def test_a_promoted_replica_goes_on(users: Database, backed: Backed) -> None:
     ask(one, "HSET", "user:3", "name", "queued")
     ask(one, "DEL", "user:4")
     eventually(lambda: ask(other, "HGET", "user:3", "name") == b"queued")
+    eventually(lambda: ask(other, "EXISTS", "user:4") == 0)
     os.kill(one.pid, signal.SIGSTOP)
     ask(other, "REPLICAOF", "NO", "ONE")
     ask(other, "HSET", "user:5", "name", "other")
