@@ -121,7 +121,7 @@ def upsert_statement(plan: Plan, omitted: Sequence[int]) -> str:
     changed = [f"{quoted((it.name,))} = EXCLUDED.{quoted((it.name,))}" for it in written]
     changed += [f"{quoted((plan.columns[at].name,))} = DEFAULT" for at in omitted]
     return (
-        f"INSERT INTO {quoted(plan.table.name)}"  # noqa: S608 -- names are quoted
+        f"INSERT INTO {quoted(plan.table.name)} AS t"  # noqa: S608 -- names are quoted
         f" ({', '.join(quoted((it.name,)) for it in columns)}) SELECT {values}"
         f" FROM unnest({parameters(columns)}) AS x({names(len(columns))})"
         f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changed)}"

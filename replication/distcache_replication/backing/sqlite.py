@@ -209,7 +209,7 @@ class Sqlite:
                 for at in range(start, start + len(part))
             )
             rows = self._fetch(
-                f"WITH k AS (VALUES {places}) SELECT k.column1, {names} FROM k"  # noqa: S608
+                f"SELECT k.column1, {names} FROM (VALUES {places}) AS k"  # noqa: S608
                 f" JOIN {quoted(plan.table.name)} AS t ON {on}",
                 [value for key in part for value in key],
             )

@@ -85,7 +85,8 @@ def upsert_statement(plan: Plan, omitted: Sequence[int]) -> str:
         f"{quoted((plan.columns[at].name,))} = ({plan.columns[at].default})" for at in omitted
     ]
     return (
-        f"INSERT INTO {quoted(plan.table.name)} ({', '.join(quoted((it.name,)) for it in columns)})"  # noqa: S608
+        f"INSERT INTO {quoted(plan.table.name)} AS t"  # noqa: S608
+        f" ({', '.join(quoted((it.name,)) for it in columns)})"
         f" VALUES ({values}) ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changed)}"
     )
 

@@ -290,3 +290,24 @@ def test_clients_can_be_unblocked(users: Database, backed: Backed) -> None:
         assert other.execute_command("CLIENT", "UNBLOCK", number) == 1
         wire.expect(b"-BACKINGDOWN ")
         users.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    "table", ["k", "t", "x", "gone", "Key", 'odd "name"', "select", "excluded"]
+)
+def test_tables_of_any_name(database: Database, backed: Backed, table: str) -> None:
+    quoted = '"' + table.replace('"', '""') + '"'
+    database.execute(
+        f"CREATE TABLE {quoted} (k integer PRIMARY KEY, t text)",
+        f"INSERT INTO {quoted} VALUES (1, 'one')",  # noqa: S608
+    )
+    map_ = f'[rows]\nkey = "row:{{k}}"\ntable = \'{table}\'\ndirection = "write-behind"\n'
+    with backed(map_).wire() as wire:
+        assert wire.call("HGETALL", "row:1") == [b"t", b"one"]
+        assert wire.call("HSET", "row:1", "t", "new") == 0
+        assert wire.call("HSET", "row:2", "t", "two") == 1
+        assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+    assert database.query(f"SELECT * FROM {quoted} ORDER BY 1") == [  # noqa: S608
+        (1, "new"),
+        (2, "two"),
+    ]
