@@ -22,7 +22,7 @@ from distcache_replication.backing.breaker import Breaker
 from distcache_replication.backing.errors import Away, StoreError
 from distcache_replication.backing.packing import BadValue
 from distcache_replication.backing.pattern import matcher
-from distcache_replication.backing.plan import Plan, Row
+from distcache_replication.backing.plan import Loaded, Plan, Row
 
 from distcache_server import dispatch, logs, overwriting, snapshot
 from distcache_server.arguments import Args, Columns
@@ -306,8 +306,26 @@ class Loader:
         if plan.mapping.writes and self.waits is not None:
             writer = self.waits.writer
             if writer.following and writer.unwritten(key, plan):
-                return None  # its row is not what the key holds, or that it is gone
+                # Its row is not what the key holds, or that it is gone.
+                return self._taken_back(Load(key, plan, values))
         return Load(key, plan, values)
+
+    def _taken_back(self, load: Load) -> Load | None:
+        """A key expired whose row stays, and is about to be written: it is here again.
+
+        None, as there is nothing to be loaded; but during a pause the load must wait for its end.
+        """
+        assert self.waits is not None
+        if load.key in self.home.values:
+            return None
+        held = self.waits.writer.left_behind(load.key, load.plan)
+        if held is None:
+            return None
+        if self.engine.pause.until_ms:
+            return load
+        deadline = held.deadline_ms if load.plan.any_type else None  # rows have none
+        self._put(load, Loaded(held.kind, held.value, deadline))
+        return None
 
     def _is_away(self) -> bool:
         """Whether the store is not to be asked now."""
@@ -501,18 +519,10 @@ class Loader:
 
     def _arrived(self, load: Load, row: Row | None) -> None:
         """Install a row, or note that there is none."""
-        mapping, now_ms = load.plan.mapping, self.home.now_ms
         loaded = load.plan.value_of(row) if row is not None else None
-        if loaded is not None and (loaded.deadline_ms is None or loaded.deadline_ms > now_ms):
-            deadline = loaded.deadline_ms
-            if deadline is None and mapping.ttl_ms:
-                kept_ms = mapping.ttl_ms * (1 - mapping.jitter * random.random())
-                deadline = now_ms + max(int(kept_ms), 1) + mapping.stale_ms
-            value = loaded.value
-            if loaded.kind != rdb.STRING:
-                value = snapshot.value_of(loaded.kind, value, self.home.limits)
-            self._install(load, value, deadline)
+        if loaded is not None and self._put(load, loaded):
             return
+        mapping, now_ms = load.plan.mapping, self.home.now_ms
         self.figures.absent += 1
         if self.home.exists(load.key):
             self._remove(load.key)
@@ -525,6 +535,21 @@ class Loader:
             self.absent[load.key] = now_ms + kept_ms
         for wait in load.waits:
             wait.absent.add(load.key)
+
+    def _put(self, load: Load, loaded: Loaded) -> bool:
+        """Put what a row holds into the cache; False where its time is over."""
+        mapping, now_ms = load.plan.mapping, self.home.now_ms
+        deadline = loaded.deadline_ms
+        if deadline is not None and deadline <= now_ms:
+            return False
+        if deadline is None and mapping.ttl_ms:
+            kept_ms = mapping.ttl_ms * (1 - mapping.jitter * random.random())
+            deadline = now_ms + max(int(kept_ms), 1) + mapping.stale_ms
+        value = loaded.value
+        if loaded.kind != rdb.STRING:
+            value = snapshot.value_of(loaded.kind, value, self.home.limits)
+        self._install(load, value, deadline)
+        return True
 
     def _install(self, load: Load, value: Any, deadline: int | None) -> None:
         engine, home, key = self.engine, self.home, load.key

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from distcache_replication import rdb
-from distcache_replication.backing.changes import Batch, First
+from distcache_replication.backing.changes import Batch, Change, First
 from distcache_replication.backing.errors import Deposed, RowRefused, StoreError
 from distcache_replication.backing.mapping import DELETE
 from distcache_replication.backing.position import Position
@@ -193,6 +193,21 @@ class Writer:
         return self.noter.gathering.holds(key, plan) or (
             sealed is not None and sealed.holds(key, plan)
         )
+
+    def left_behind(self, key: bytes, plan: Plan) -> Change | None:
+        """What the row of a key will hold that is not here: it expired, and its row stays."""
+        gathering, sealed = self.noter.gathering, self.sealed
+        if key in gathering.noted:
+            return None
+        for part in (gathering, sealed):
+            if part is None:
+                continue
+            found = part.changes.get(key)
+            if found is not None:
+                return found if found.row is not None else None
+            if key in part.archived or plan in part.emptied:
+                return None
+        return None
 
     def pins(self, keyspace: Keyspace, key: bytes) -> bool:
         """Whether a key must stay in memory, as its row is not what it holds."""
