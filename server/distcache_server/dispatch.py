@@ -170,10 +170,11 @@ def _rows(engine: Engine, reader: Loader | None) -> list[_Row]:
             handler = untouched(handler)
         if engine.monitors and not bits & UNSHOWN:
             handler = monitored(command, handler)
-        if engine.evictor.active:
-            handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
         if reader is not None:
             handler = reader.around(command, handler)
+        if engine.evictor.active:
+            # Around the reader: what it has found to be here must not go before the command runs.
+            handler = (within_memory if bits & DENIES else evict_first)(engine, handler)
         waits = pausing and bool(bits & PAUSABLE if writes_only else not bits & UNPAUSABLE)
         if waits:
             handler = paused(engine, handler)

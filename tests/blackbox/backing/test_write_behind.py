@@ -11,7 +11,8 @@ import pytest
 from tests.blackbox.backing.conftest import Backed
 from tests.support import Error, Process, StartServer, eventually, free_port
 from tests.support.databases import Database
-from tests.support.replication import ask
+from tests.support.replication import ask, info
+from tests.support.resp import encode
 from tests.support.rows import dead_letters, figure, position, rows, write_all
 from tests.support.samples import commands
 
@@ -420,3 +421,29 @@ def test_a_table_that_cannot_be_written(database: Database, backed: Backed) -> N
         backed(USERS + 'columns = ["name"]\n')
     with pytest.raises(AssertionError, match="is that of mapping 'users' already"):
         backed(USERS + USERS.replace("[users]", "[others]\ntable = 'users'").replace("user:", "o:"))
+
+
+def test_a_row_is_not_evicted_by_the_command_that_needs_it(
+    database: Database, backed: Backed
+) -> None:
+    """It would count as missing: read as nothing, and begun anew by a write."""
+    database.execute("CREATE TABLE users (id integer PRIMARY KEY, age integer, note text)")
+    for number in (1, 2):
+        database.execute(f"INSERT INTO users VALUES ({number}, 5, '{'x' * 400_000}')")  # noqa: S608
+    server = backed(USERS, "--maxmemory-policy", "allkeys-lru")
+    with server.wire() as wire:
+        assert wire.call("HGET", "user:1", "age") == b"5"
+        # Now it is the one that goes first.
+        eventually(lambda: wire.call("OBJECT", "IDLETIME", "user:1"))
+        assert wire.call("HGET", "user:2", "age") == b"5"
+        used = int(info(server, "memory")["used_memory"])
+        wire.send(
+            encode("CONFIG", "SET", "maxmemory", used - 200_000)
+            + encode("HINCRBY", "user:1", "age", 1)
+        )
+        assert wire.reply() == b"OK"
+        assert wire.reply() == 6
+        assert wire.call("HSTRLEN", "user:1", "note") == 400_000
+    write_all(server)
+    assert [row[:2] for row in rows(database)] == [(1, 6), (2, 5)]
+    assert all(len(row[2]) == 400_000 for row in rows(database))
