@@ -140,6 +140,7 @@ class Server:
             self.replication.start()
             await backing.begin(self.engine)
         self._work = self.loop.create_task(self._run())
+        self._work.add_done_callback(_tell_of_failure)
         for place in (self.place, self.unix_place, self.metrics_place):
             await place.ready()
 
@@ -281,6 +282,12 @@ class Server:
         if self.config.unixsocket:
             with suppress(FileNotFoundError):
                 os.unlink(self.config.locate(self.config.unixsocket))
+
+
+def _tell_of_failure(work: asyncio.Task[None]) -> None:
+    """What goes on besides commands has ended: that must not go unnoticed."""
+    if not work.cancelled() and isinstance(error := work.exception(), Exception):
+        logs.failure("Unexpected error: nothing but commands is worked on any more", error)
 
 
 NO_PORT = "Unable to listen on this port. Check server logs."

@@ -123,7 +123,10 @@ class Invalidation:
                 continue
             begun_s = monotonic()
             try:
-                await self._session()
+                try:
+                    await self._session()
+                finally:
+                    await self._close()
             except StoreError as error:
                 self._rarely.warning(
                     type(error).__name__,
@@ -136,8 +139,6 @@ class Invalidation:
             except Exception as error:
                 self.engine.counters.unexpected_errors += 1
                 logs.failure("Unexpected error: reading changes failed", error)
-            finally:
-                await self._close()
             if monotonic() - begun_s > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             await asyncio.sleep(pause_s)

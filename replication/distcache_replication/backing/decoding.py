@@ -17,7 +17,7 @@ from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
 from distcache_replication.backing.inbound import POSITIONS, Changes, Rows, Tracker
 from distcache_replication.backing.pgoutput import BadMessage
-from distcache_replication.backing.postgres import SETTINGS, Postgres, understood
+from distcache_replication.backing.postgres import SETTINGS, Postgres, end, understood
 from distcache_replication.backing.postgres_writing import quoted
 from distcache_replication.backing.streaming import SlotInUse, Stream
 from distcache_replication.backing.visibility import SNAPSHOT, Snapshot
@@ -178,7 +178,7 @@ class Decoding:
             raise understood(error) from None
         finally:
             if connection is not None:
-                connection.terminate()
+                end(connection)
 
     async def _connect(self, start: int) -> None:
         names = self.names

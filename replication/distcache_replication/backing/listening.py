@@ -15,7 +15,7 @@ import asyncpg
 from distcache_replication.backing.errors import Away
 from distcache_replication.backing.feed import Known, NotSetUp, Wanted
 from distcache_replication.backing.inbound import Changes, Gathered, Rows
-from distcache_replication.backing.postgres import SETTINGS, Postgres, understood
+from distcache_replication.backing.postgres import SETTINGS, Postgres, end, understood
 from distcache_replication.backing.postgres_writing import quoted
 
 ASK_S = 1.0
@@ -110,7 +110,7 @@ class Listening:
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.terminate()
+            end(connection)
 
 
 def gather(gathered: Gathered, payload: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -146,6 +147,13 @@ class _Plain(asyncpg.Connection):
         return ""
 
 
+def end(connection: Any) -> None:
+    """Give up a connection, which may have ended by itself."""
+    # asyncpg says farewell, and uvloop takes nothing for a socket that it has just closed.
+    with suppress(RuntimeError):
+        connection.terminate()
+
+
 class Postgres:
     """A database of PostgreSQL."""
 
@@ -193,7 +201,7 @@ class Postgres:
                 try:
                     found: list[Any] = await connection.fetch(statement, *values)
                 except asyncpg.InternalClientError:
-                    connection.terminate()  # else the pool would give it out again
+                    end(connection)  # else the pool would give it out again
                     raise
                 return found
         except Exception as error:
@@ -267,7 +275,7 @@ class Postgres:
     def _drop_writer(self) -> None:
         connection, self._writer = self._writer, None
         if connection is not None:
-            connection.terminate()
+            end(connection)
 
     async def _with_writer(self, work: Callable[[Writing], Awaitable[T]]) -> T:
         """Work over the connection for writing, which is given up where that fails."""

@@ -25,7 +25,7 @@ import asyncpg
 
 from distcache_replication.backing.errors import Away, Refused
 from distcache_replication.backing.pgoutput import lsn_text
-from distcache_replication.backing.postgres import SETTINGS, understood
+from distcache_replication.backing.postgres import SETTINGS, end, understood
 from distcache_replication.backing.postgres_writing import quoted
 
 _HEAD = Struct("!cI")
@@ -176,7 +176,7 @@ class Stream:
             self._transport.write(status(received, flushed, asks))
 
     def close(self) -> None:
-        self._connection.terminate()
+        end(self._connection)
         self._transport.abort()
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from distcache_replication.backing.errors import Away
 from distcache_replication.backing.feed import Known
 from distcache_replication.backing.inbound import Changes
 from distcache_server.invalidating import Invalidation
@@ -212,6 +213,24 @@ async def test_a_feed_that_knows_where_to_go_on() -> None:
         assert bench.engine.databases[0].peek(b"row:1") is None
         assert bench.engine.known_changes == ("test", 9)
     assert marked(mark(("test", 5))) == ("test", 5)
+
+
+async def test_a_feed_that_cannot_be_closed_is_opened_again() -> None:
+    """Else nothing would go on that runs beside it."""
+
+    class Stuck(Told):
+        async def read(self) -> Changes:
+            raise Away("it is gone")
+
+        async def close(self) -> None:
+            raise RuntimeError("the handler is closed")
+
+    bench = Watched()
+    bench.changes.feed = feed = Stuck()
+    with bench.running():
+        while len(feed.opened) < 2:  # noqa: ASYNC110 -- a test ends by its time limit
+            await asyncio.sleep(0.01)
+    assert bench.engine.counters.unexpected_errors >= 1
 
 
 async def test_a_replica_leaves_it_to_its_primary() -> None:

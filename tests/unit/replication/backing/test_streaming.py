@@ -61,3 +61,12 @@ async def test_a_publication_that_is_not_there_is_no_mere_warning() -> None:
     stream._reader.feed_data(message(b"N", skipped) + alive)
     with pytest.raises(Refused, match="skipped loading publication"):
         await stream.read()
+
+
+async def test_a_connection_that_has_ended_can_be_closed() -> None:
+    """uvloop takes no farewell for a socket that it has just closed."""
+    connection = MagicMock()
+    connection.terminate.side_effect = RuntimeError("the handler is closed")
+    stream = Stream(connection, 1.0)
+    stream.close()
+    assert connection._transport.abort.called
