@@ -88,6 +88,13 @@ class Server:
         self.status = 1
         self._shutdown(Shutdown())
 
+    def _work_ended(self, work: asyncio.Task[None]) -> None:
+        """Without it nothing expires or is flushed: better no server than that."""
+        if not work.cancelled() and isinstance(error := work.exception(), Exception):
+            logs.failure("Unexpected error: stopping, as only commands would go on", error)
+            self.status = 1
+            self.shut_down(("force",))
+
     def shut_down(self, flags: tuple[str, ...] = ()) -> None:
         """Stop as SHUTDOWN with these words does; raises CannotSave."""
         save = True if "save" in flags else False if "nosave" in flags else None
@@ -140,7 +147,7 @@ class Server:
             self.replication.start()
             await backing.begin(self.engine)
         self._work = self.loop.create_task(self._run())
-        self._work.add_done_callback(_tell_of_failure)
+        self._work.add_done_callback(self._work_ended)
         for place in (self.place, self.unix_place, self.metrics_place):
             await place.ready()
 
@@ -282,12 +289,6 @@ class Server:
         if self.config.unixsocket:
             with suppress(FileNotFoundError):
                 os.unlink(self.config.locate(self.config.unixsocket))
-
-
-def _tell_of_failure(work: asyncio.Task[None]) -> None:
-    """What goes on besides commands has ended: that must not go unnoticed."""
-    if not work.cancelled() and isinstance(error := work.exception(), Exception):
-        logs.failure("Unexpected error: nothing but commands is worked on any more", error)
 
 
 NO_PORT = "Unable to listen on this port. Check server logs."

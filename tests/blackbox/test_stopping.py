@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support import Process, Wire, eventually
 from tests.support.replication import Follower, Start, ask, follow, info
+from tests.support.servers import OURS
 
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
 
@@ -80,3 +83,33 @@ def test_nothing_is_lost(start: Start, replica: str) -> None:
         wire.expect_closed()
     assert one.process.wait(20) == 0
     assert ask(other, "GET", "n") == b"5000"
+
+
+FAILS = """
+import sys
+from distcache_server import __main__, expiry
+
+def fails(self, now_ms):
+    if self.engine.databases[0].exists(b"fail"):
+        raise RuntimeError("it fails")
+    return False
+
+expiry.Sweeper.step = fails
+sys.exit(__main__.main())
+"""
+
+
+def test_what_goes_on_besides_commands_does_not_end_unnoticed(tmp_path: Path) -> None:
+    """Better no server than one that expires, flushes and replicates nothing."""
+    settings = ("--save", "3600 1", "--dir", str(tmp_path))
+    server = Process((sys.executable, "-c", FAILS), settings, tmp_path / "one")
+    with server.wire() as wire:
+        assert wire.call("SET", "fail", "now") == b"OK"
+        wire.expect_closed()
+    assert server.process.wait(20) == 1
+    assert "RuntimeError: it fails" in server.log()
+    again = Process(OURS, ("--dir", str(tmp_path)), tmp_path / "other")
+    try:
+        assert ask(again, "GET", "fail") == b"now"
+    finally:
+        again.kill()
