@@ -544,6 +544,38 @@ def test_without_a_log_on_disk(start_server: StartServer) -> None:
         ]
 
 
+def test_what_the_log_has_not_come_to_begins_with_a_snapshot(tmp_path: Path) -> None:
+    """An id of a life that nothing is left of; a replica may get there yet."""
+    seen: list[Any] = []
+    last = ""
+    for life in range(2):
+        server = Process(OURS, ("--databases", "3"), tmp_path)
+        try:
+            with server.client() as client:
+                if life == 0:
+                    client.xgroup_create(KEY, "g", "$")
+                    for number in range(50):
+                        client.set(f"key:{number}", number)
+                    assert len(deliver(client, "one", 50)) == 50
+                    last, seen = read_all(client, "snapshot")
+                    continue
+                client.set("new", 1)
+                _, documents = read_all(client, last)
+                assert brief(documents) == [
+                    ("snapshot", None, None),
+                    ("snapshot", "new", "1"),
+                    ("snapshot", None, None),
+                ]
+                assert documents[0]["source"] != seen[0]["source"]
+                assert len(deliver(client, "one", 50)) == 3
+                client.set("new", 2)
+                assert len(deliver(client, "one", 50)) == 1
+                client.execute_command("REPLICAOF", "127.0.0.1", 1)
+                assert entries(client, last) == []
+        finally:
+            server.stop()
+
+
 def test_a_snapshot_is_gone_on_with_after_a_crash(tmp_path: Path) -> None:
     server = Process(OURS, DURABLE, tmp_path)
     try:

@@ -299,9 +299,18 @@ class Changefeed:
             return number_of(self.end)
         return parsed(word)
 
+    def is_ahead(self, position: Position) -> bool:
+        """Whether our log has not come there: so it is of another one, or of what was lost of it.
+
+        A replica may have it yet to come.
+        """
+        return not self.engine.follows and position.applied > self.persistence.log.end
+
     async def behind(self, number: int, count: int, timeout_ms: int | None) -> list[Row]:
         """The entries behind an id; waits for some where there is a time to (0: for ever)."""
         after = position_of(number)
+        if self.is_ahead(after):
+            after = before_snapshot(self.end.offset)
         count = min(count or MOST, MOST)
         # What is there already is waited for as long as that takes.
         if after < self.end or after.in_snapshot:
@@ -408,6 +417,8 @@ async def _read_group(feed: Changefeed, words: Args, request: Request, number: i
     timeout_ms = request.timeout_ms
     while True:
         group = groups.to_read(name)
+        if feed.is_ahead(position_of(group.last_id)):
+            group.last_id = feed.id_of(SNAPSHOT)
         rows = await feed.behind(group.last_id, request.count, timeout_ms)
         try:
             return groups.run(words, rows, feed.end)
