@@ -84,7 +84,11 @@ class Link:
         self.transfer: Transfer | None = None
         """The snapshot that is on its way."""
         self.session: Session | None = None
-        self.task = replication.loop.create_task(self._run())
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Follow it from now on."""
+        self.task = self.replication.loop.create_task(self._run())
 
     @property
     def is_up(self) -> bool:
@@ -92,7 +96,8 @@ class Link:
 
     def stop(self) -> None:
         """Follow it no more."""
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self.session is not None:
             self.session.drop(None)
 
@@ -207,7 +212,7 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         link = self.link
-        if link.task.cancelling():
+        if link.task is not None and link.task.cancelling():
             self.drop(None)
             return
         link.session = self

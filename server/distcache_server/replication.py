@@ -40,6 +40,7 @@ class Replication:
         self.failing_over = FailingOver(self)
         self.stopping = Stopping(self.replicas)
         self.link: Link | None = None
+        """To our primary, also while our keys are loaded; None where we are one."""
         self.replay = Replay(engine)
         """Applies the log of a primary; knows which database it has selected."""
         self.replay.client.user = b""
@@ -50,19 +51,19 @@ class Replication:
         engine.replication = self
         for name in ("replica-read-only", "replica-serve-stale-data"):
             engine.config.on_change(self._rules_changed, name)
-        self._started = False
+        if (primary := engine.config.replicaof) is not None:
+            self.link = Link(self, *primary)
         # While it loads, a replica says so only to those whom it would answer as a replica.
         self._set_rules()
 
     def start(self) -> None:
         """Follow the primary that is configured, if there is one."""
-        self._started = True
         self.has_history = self.persistence.is_known
         self.replay.select(self.engine.selected)
         self.replicas.count()
-        if (primary := self.engine.config.replicaof) is not None:
+        if self.link is not None:
             self._become_replica()
-            self.link = Link(self, *primary)
+            self.link.begin()
 
     def resume(self, aux: dict[bytes, bytes]) -> None:
         """Go on in the history that a snapshot tells of, which was loaded at the start."""
@@ -106,6 +107,7 @@ class Replication:
             self._become_replica()
         self.link = Link(self, host, port, failover)
         self.link.down_since_s = down_since_s
+        self.link.begin()
         return True
 
     def _become_replica(self) -> None:
@@ -157,7 +159,7 @@ class Replication:
 
     def _set_rules(self) -> None:
         engine, config, link = self.engine, self.engine.config, self.link
-        follows = engine.follows or (not self._started and config.replicaof is not None)
+        follows = engine.follows or link is not None
         down = follows and (link is None or not link.is_up)
         engine.read_only = follows and config.replica_read_only
         engine.stale = down and not config.replica_serve_stale_data

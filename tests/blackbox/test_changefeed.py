@@ -21,6 +21,7 @@ import redis
 
 from tests.support import Process, StartServer, eventually
 from tests.support.changefeed import KEY, Contents, contents, entries, read_all, replay
+from tests.support.replication import info
 from tests.support.servers import OURS
 from tests.support.writes import write
 
@@ -157,6 +158,39 @@ def test_a_reader_does_not_notice_that_the_process_was_killed(start_server: Star
         assert json.loads(found[0][0][1][b"event"])["value"] == "2"
 
 
+def test_settings_that_change_often_are_those_of_who_waits(start_server: StartServer) -> None:
+    """Also where they change again while the process starts."""
+    server = start_server(*DURABLE)
+    with server.client() as client, server.client() as other:
+        client.set("a", 1)
+        last, _ = read_all(client, "0")
+        found: list[Any] = []
+        waiting = threading.Thread(target=lambda: found.append(entries(other, last, block=20_000)))
+        waiting.start()
+        eventually(lambda: client.info("changefeed")["changefeed_readers"])
+        before = children(server)
+        for limit in range(1000, 1006):
+            client.config_set("changefeed-value-limit", limit)
+            # Until the reader waits at another one.
+            eventually(
+                lambda before=before: (  # type: ignore[misc]
+                    client.info("changefeed")["changefeed_cursors"]
+                    and len(children(server)) == 1
+                    and children(server) != before
+                )
+            )
+            before = children(server)
+        client.config_set("changefeed-keys", "b*")
+        eventually(lambda: children(server) != before)
+        client.config_set("changefeed-format", "msgpack")
+        client.set("a", 2)
+        client.set("b", 3)
+        waiting.join()
+        ((_, fields),) = found[0]
+        assert fields[b"key"] == b"b"
+        assert msgpack.unpackb(fields[b"event"])["value"] == b"3"
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_replayed_into_an_empty_map_it_gives_the_keys(start_server: StartServer, seed: int) -> None:
     policy = random.Random(seed).choice(["always", "no"])
@@ -173,10 +207,7 @@ def test_replayed_into_an_empty_map_it_gives_the_keys(start_server: StartServer,
             for document in documents:
                 replay(followed, document)
         _settle(client)
-        last, documents = read_all(client, last)
-        for document in documents:
-            replay(followed, document)
-        assert followed == contents(client)
+        assert _agrees(client, last, followed)
 
         # Whoever comes late has the same.
         late: Contents = {(9, b"stale"): ()}
@@ -186,14 +217,24 @@ def test_replayed_into_an_empty_map_it_gives_the_keys(start_server: StartServer,
         _settle(client)
         for _, fields in first:
             replay(late, json.loads(fields[b"event"]))
-        last, documents = read_all(client, first[-1][0], count=7)
+        assert _agrees(client, first[-1][0], late)
+
+
+def _agrees(client: redis.Redis, last: str, followed: Contents) -> bool:
+    """Whether a map is the keys in the end: one that has expired is hidden before that is told."""
+    after = [last]
+
+    def same() -> bool:
+        after[0], documents = read_all(client, after[0], count=7)
         for document in documents:
-            replay(late, document)
-        assert late == contents(client)
+            replay(followed, document)
+        return followed == contents(client)
+
+    return eventually(same)
 
 
 def _settle(client: redis.Redis) -> None:
-    """Have no key or field expire between two looks."""
+    """Have no key or field expire from here on."""
     call: Any = client.execute_command
     for number in range(3):
         call("SELECT", number)
@@ -503,6 +544,38 @@ def test_without_a_log_on_disk(start_server: StartServer) -> None:
         ]
 
 
+def test_what_the_log_has_not_come_to_begins_with_a_snapshot(tmp_path: Path) -> None:
+    """An id of a life that nothing is left of; a replica may get there yet."""
+    seen: list[Any] = []
+    last = ""
+    for life in range(2):
+        server = Process(OURS, ("--databases", "3"), tmp_path)
+        try:
+            with server.client() as client:
+                if life == 0:
+                    client.xgroup_create(KEY, "g", "$")
+                    for number in range(50):
+                        client.set(f"key:{number}", number)
+                    assert len(deliver(client, "one", 50)) == 50
+                    last, seen = read_all(client, "snapshot")
+                    continue
+                client.set("new", 1)
+                _, documents = read_all(client, last)
+                assert brief(documents) == [
+                    ("snapshot", None, None),
+                    ("snapshot", "new", "1"),
+                    ("snapshot", None, None),
+                ]
+                assert documents[0]["source"] != seen[0]["source"]
+                assert len(deliver(client, "one", 50)) == 3
+                client.set("new", 2)
+                assert len(deliver(client, "one", 50)) == 1
+                client.execute_command("REPLICAOF", "127.0.0.1", 1)
+                assert entries(client, last) == []
+        finally:
+            server.stop()
+
+
 def test_a_snapshot_is_gone_on_with_after_a_crash(tmp_path: Path) -> None:
     server = Process(OURS, DURABLE, tmp_path)
     try:
@@ -582,3 +655,44 @@ def test_a_reader_goes_on_at_a_replica_that_was_promoted(start_server: StartServ
         assert {it["source"]["history"] for it in documents[:-1]} == {history}
         assert documents[-1]["value"][-1] == "new"
         assert documents[-1]["source"]["history"] != history
+
+
+def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: StartServer) -> None:
+    """The offset that is waited for comes in a log that the cursor has not begun with."""
+    one, other = start_server(*DURABLE), start_server(*DURABLE)
+    replica = start_server(*DURABLE)
+    with one.client() as first, other.client() as second, replica.client() as client:
+
+        def follow(primary: Process) -> None:
+            client.execute_command("REPLICAOF", "127.0.0.1", primary.port)
+            eventually(
+                lambda: (
+                    info(replica)["master_port"] == str(primary.port)
+                    and info(replica)["master_link_status"] == "up"
+                )
+            )
+
+        for _ in range(20):
+            first.append("key", "one")
+        for _ in range(10):
+            second.append("key", "other")
+        follow(one)
+        last, _ = read_all(client, "0")
+        found: list[Any] = []
+        with replica.client() as reader:
+            waiting = threading.Thread(
+                target=lambda: found.append(entries(reader, last, block=20_000))
+            )
+            waiting.start()
+            eventually(lambda: info(replica, "changefeed")["changefeed_readers"] == "1")
+            follow(other)
+            history = info(other)["master_replid"]
+            while waiting.is_alive():
+                second.append("key", "!")
+            waiting.join()
+        documents = [json.loads(fields[b"event"]) for _, fields in found[0]]
+        assert {it["source"]["history"] for it in documents} == {history}
+        lengths = [len(it["value"]) for it in documents]
+        assert lengths == list(range(lengths[0], lengths[0] + len(documents)))
+        assert all(it["value"] == "other" * 10 + "!" * (len(it["value"]) - 50) for it in documents)
+        assert "Unexpected error" not in replica.log()

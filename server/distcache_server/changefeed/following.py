@@ -29,8 +29,16 @@ SHORT = 60
 EXIT_FAILED = 1
 
 
+PASSING = ("LOADING", "MASTERDOWN")
+"""Errors of a server that is there again, but not yet ready."""
+
+
 class Refused(Exception):
     """The server answers with an error."""
+
+
+class NotYet(OSError):
+    """The server answers with an error that passes by itself."""
 
 
 class Connection:
@@ -49,7 +57,7 @@ class Connection:
             self.call(b"AUTH", *user, options.password.encode())
 
     def call(self, *words: bytes) -> Any:
-        """A reply; raises Refused, OSError."""
+        """A reply; raises Refused, NotYet, OSError."""
         self._sock.sendall(encode(words))
         while (reply := self._reader.gets()) is False:
             data = self._sock.recv(1 << 16)
@@ -57,7 +65,8 @@ class Connection:
                 raise ConnectionResetError("the server closed the connection")
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
-            raise Refused(str(reply))
+            text = str(reply)
+            raise NotYet(text) if text.startswith(PASSING) else Refused(text)
         return reply
 
 
@@ -143,7 +152,7 @@ def _entries(options: argparse.Namespace) -> Iterator[list[bytes] | None]:
                 last = _end(connection)
             reply = connection.call(b"XREAD", b"COUNT", COUNT, *wait, b"STREAMS", CHANGEFEED, last)
         except OSError as error:
-            if last == b"$":
+            if last == b"$" and not isinstance(error, NotYet):
                 raise Refused(f"cannot connect: {error}") from None
             print(f"distcache-changefeed: {error}; trying again", file=sys.stderr)
             connection = None
@@ -160,8 +169,10 @@ def _entries(options: argparse.Namespace) -> Iterator[list[bytes] | None]:
 
 def _end(connection: Connection) -> bytes:
     """The id that stands for now."""
-    facts = connection.call(b"INFO", b"changefeed")
-    for line in facts.split(b"\r\n"):
+    facts = connection.call(b"INFO", b"persistence", b"changefeed").split(b"\r\n")
+    if b"loading:1" in facts:
+        raise NotYet("the server is loading its keys")
+    for line in facts:
         if line.startswith(b"changefeed_offset:"):
             end: bytes = line.partition(b":")[2] + b"-0"
             return end

@@ -108,11 +108,12 @@ class Process:
         self.peer: Peer | None = None
         self._times = Times(persistence.log.end)
         self._readers: dict[int, Reader] = {}
+        self._histories: dict[int, str] = {}
+        """Of each of them the one that the log had when something was read last."""
         self._walks: dict[int, asyncio.Task[None]] = {}
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
-        self._history = persistence.history.id
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -181,12 +182,11 @@ class Process:
     @property
     def is_of_our_history(self) -> bool:
         """What its cursors have taken is still a part of our log."""
-        it = self.persistence
-        known, self._history = self._history, it.history.id
-        return all(
-            it.history.holds(known, reader.follower.offset) and reader.follower.offset <= it.log.end
-            for reader in self._readers.values()
-        )
+        return all(map(self._has_ours, self._readers))
+
+    def _has_ours(self, number: int) -> bool:
+        it, offset = self.persistence, self._readers[number].follower.offset
+        return it.history.holds(self._histories[number], offset) and offset <= it.log.end
 
     async def _watch_times(self) -> None:
         log = self.persistence.log
@@ -234,6 +234,7 @@ class Process:
         self._readers[number] = Reader(
             it.log, it.archive, it.off_reading, Follower(offset), "changefeed", durable=True
         )
+        self._histories[number] = it.history.id
 
     async def _walk(self, number: int, started: asyncio.Future[int]) -> None:
         """All keys as they are now, to a cursor."""
@@ -282,6 +283,9 @@ class Process:
             data = await reader.read(min(most, PIECE))
         except Trimmed:
             raise Gap(f"offset {offset} is not in the log any more") from None
+        if number not in self._readers or not self._has_ours(number):
+            raise Gap("the log is not the one that the cursor began with")
+        self._histories[number] = self.persistence.history.id
         history, epoch = self._source_at(offset)
         follower.offset += len(data)
         times = self._times.between(offset, follower.offset, reader.times)
@@ -302,6 +306,7 @@ class Process:
     async def _close(self, number: int) -> None:
         """A cursor needs nothing more."""
         reader = self._readers.pop(number, None)
+        self._histories.pop(number, None)
         self._pieces.pop(number, None)
         # Else it would wait for ever, and nobody else could walk.
         if (walk := self._walks.pop(number, None)) is not None:

@@ -57,7 +57,9 @@ IDLE_S = 60.0
 """The process is ended when nobody has read for so long."""
 LOOK_S = 1.0
 TRIES = 5
-"""The process is asked again so often where it ended meanwhile, or what it read was gone."""
+"""The process is asked so often where it ended meanwhile, or what it read was gone, ..."""
+SOON_S = 60.0
+"""... each time within so long; what we ended ourselves does not count."""
 SNAPSHOT = b"snapshot"
 """In place of an id: all keys first."""
 
@@ -86,6 +88,8 @@ class Changefeed:
         self.groups = Groups(engine.config, persistence)
         self.process: Process | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._renewals = 0
+        """How often a process was of no use any more."""
         self.readers = 0
         """Those who wait for the process."""
         self._used_s = 0.0
@@ -95,7 +99,7 @@ class Changefeed:
         self._look: asyncio.TimerHandle | None = None
         engine.feed = self
         engine.rebuild()
-        engine.config.on_change(self._settings_changed, *settings.NAMES)
+        engine.config.on_change(self._renew, *settings.NAMES)
 
     # Around the handlers
 
@@ -159,14 +163,20 @@ class Changefeed:
     async def _start(self) -> None:
         try:
             await self._end_process()
-            process = Process(self.persistence)
-            try:
-                await process.start()
-            except (OSError, Gone, Failed) as error:
-                logs.warning("The changefeed cannot be started", reason=str(error))
-                await process.stop()
-            else:
-                self.process = process
+            while self.process is None:
+                renewals = self._renewals
+                process = Process(self.persistence)
+                try:
+                    await process.start()
+                except (OSError, Gone, Failed) as error:
+                    logs.warning("The changefeed cannot be started", reason=str(error))
+                    await process.stop()
+                    break
+                if renewals == self._renewals:
+                    self.process = process
+                else:
+                    # It began with settings that have changed meanwhile.
+                    await process.stop()
         finally:
             self._starting = None
 
@@ -178,17 +188,19 @@ class Changefeed:
     async def call(self, name: str, *arguments: Any) -> Any:
         """Ask the process; raises ChangefeedFailed."""
         reason = ""
+        failures = 0
         self.readers += 1
         try:
-            for _ in range(TRIES):
+            while failures < TRIES and not self._closing:
+                renewals, asked_s = self._renewals, monotonic()
                 try:
                     return await (await self._peer()).call(name, *arguments)
                 except Gone:
                     reason = "its process has ended"
                 except Failed as error:
                     reason = str(error)
-                if self._closing:
-                    break
+                if renewals == self._renewals:
+                    failures = failures + 1 if monotonic() - asked_s < SOON_S else 1
         finally:
             self.readers -= 1
             self._used_s = monotonic()
@@ -204,15 +216,17 @@ class Changefeed:
         process = self.process
         unused = not self.readers and monotonic() - self._used_s > IDLE_S
         useless = process is not None and not (process.is_up and process.is_of_our_history)
-        if useless or unused:
-            self._begin(self._end_process())
+        if useless:
+            self._renew()
         if unused:
+            self._begin(self._end_process())
             self._leave_log()
         else:
             self._look_later()
 
-    def _settings_changed(self) -> None:
-        """Begin anew, with other settings; readers go on where they are."""
+    def _renew(self) -> None:
+        """Begin anew, with other settings or another log; readers go on where they are."""
+        self._renewals += 1
         if self.process is not None:
             self._begin(self._end_process())
 
@@ -285,9 +299,18 @@ class Changefeed:
             return number_of(self.end)
         return parsed(word)
 
+    def is_ahead(self, position: Position) -> bool:
+        """Whether our log has not come there: so it is of another one, or of what was lost of it.
+
+        A replica may have it yet to come.
+        """
+        return not self.engine.follows and position.applied > self.persistence.log.end
+
     async def behind(self, number: int, count: int, timeout_ms: int | None) -> list[Row]:
         """The entries behind an id; waits for some where there is a time to (0: for ever)."""
         after = position_of(number)
+        if self.is_ahead(after):
+            after = before_snapshot(self.end.offset)
         count = min(count or MOST, MOST)
         # What is there already is waited for as long as that takes.
         if after < self.end or after.in_snapshot:
@@ -394,6 +417,8 @@ async def _read_group(feed: Changefeed, words: Args, request: Request, number: i
     timeout_ms = request.timeout_ms
     while True:
         group = groups.to_read(name)
+        if feed.is_ahead(position_of(group.last_id)):
+            group.last_id = feed.id_of(SNAPSHOT)
         rows = await feed.behind(group.last_id, request.count, timeout_ms)
         try:
             return groups.run(words, rows, feed.end)

@@ -290,9 +290,10 @@ def replication(engine: Engine) -> Lines:
     """The server's part in replication, its replicas, and the log."""
     it, history, persistence = engine.replication, engine.history, engine.persistence
     config = engine.config
-    yield "role", "slave" if engine.follows else "master"
-    if it is not None and it.link is not None:
-        yield from _of_primary(engine, it.link)
+    link = it.link if it is not None else None
+    yield "role", "slave" if link is not None else "master"
+    if link is not None:
+        yield from _of_primary(engine, link)
     replicas = it.replicas.clients if it is not None else {}
     yield "connected_slaves", len(replicas)
     if it is not None and config.min_replicas_to_write and config.min_replicas_max_lag:
