@@ -8,7 +8,8 @@ from distcache_server.client import Client
 from distcache_server.connection import Connection
 from distcache_server.engine import Engine
 from distcache_server.gate import Gate
-from distcache_server.turn import MANY
+from distcache_server.layout import HEAD, LEAST
+from distcache_server.turn import MANY, Turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -260,6 +261,45 @@ def test_few_reads_are_answered_at_once() -> None:
     assert first.take() == b""
     house.turn.answer()
     assert first.take() == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize("nothing", [b"*0\r\n", b"*-1\r\n", b"*0\r\n*0\r\n", b"\r\n", b"\n"])
+def test_reads_of_no_command_are_no_harm_to_others(nothing: bytes) -> None:
+    house = House(3)
+    assert house(nothing, nothing, b"PING\r\n") == [b"", b"", b"+PONG\r\n"]
+    assert house(b"PING\r\n") == [b"+PONG\r\n"]
+
+
+def sized(size: int) -> bytes:
+    """A SET of so many bytes."""
+    rest = size - len(encode("SET", "k", b"v" * 10)) + 10
+    return encode("SET", "k", b"v" * rest)
+
+
+def test_a_layout_is_not_learnt_of_reads_that_it_does_not_divide() -> None:
+    house = House(2 * LEAST)
+    reads = [sized(80) + sized(40), sized(120)] * (LEAST // 2)
+    for _ in range(2):
+        assert house(*reads) == [b"+OK\r\n" * 2, b"+OK\r\n"] * (LEAST // 2)
+    # In one piece these are commands of 80 bytes; each begins as the others do.
+    cut = sized(80)[:40] + sized(80)[:HEAD] + b"v" * 25 + b"\r\n"
+    assert len(cut) == 80
+    reads = [sized(80) + cut[:40], cut[40:] + sized(80)] * (LEAST // 2)
+    alone = [House(1)(read)[0] for read in reads]
+    assert house(*reads) == alone
+
+
+def test_a_bug_in_one_batch_is_no_harm_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(4)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Turn, "_parse", fail)
+    ping, get = encode("PING"), encode("GET", "k")
+    assert house(get, get, b"PING\r\n", ping) == [b"", b"", b"+PONG\r\n", b"+PONG\r\n"]
+    assert [c.closing for c in house.connections] == [True, True, False, False]
+    assert house.engine.counters.unexpected_errors == 1
 
 
 nasty = st.lists(
