@@ -310,7 +310,8 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
                     client.last_command = entry.command.name
                     return _stopped(client, list(rest))
         if client.close_after_reply:
-            return _stopped(client, list(rest))
+            _stopped(client, list(rest))
+            return False
     if entry is not None:
         client.last_command = entry.command.name
     return True
