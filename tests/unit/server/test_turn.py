@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from distcache_server import commands, dispatch
 from distcache_server.client import Client
-from distcache_server.connection import Connection
+from distcache_server.connection import PIECE, Connection
 from distcache_server.engine import Engine
 from distcache_server.gate import Gate
 from distcache_server.layout import HEAD, LEAST
+from distcache_server.reply import NullArray
 from distcache_server.turn import MANY, Turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +49,7 @@ class House:
     def __init__(self, connections: int) -> None:
         self.engine = Engine()
         dispatch.install(self.engine)
-        self.later: list[object] = []
+        self.later: list[Callable[[], None]] = []
         gate = Gate(self.engine, self.later.append, lambda _: None)
         self.turn = gate.turn
         self.connections = [Served(gate) for _ in range(connections)]
@@ -342,6 +345,27 @@ def test_a_closed_connection_gets_nothing() -> None:
     house.connections[0].closing = True
     house.connections[0].open = False
     assert house(get, get) == [b"", b"$-1\r\n"]
+
+
+def test_what_waited_is_answered_a_piece_at_a_time() -> None:
+    """So that others have their turn, however much somebody sent while it was blocked."""
+    house = House(1)
+    connection = house.connections[0]
+    connection.data_received(encode("BLPOP", "l", "0"))
+    pipeline = encode("ECHO", "abc") * (2 * PIECE // len(encode("ECHO", "abc")))
+    for at in range(0, len(pipeline), 1000):
+        connection.data_received(pipeline[at : at + 1000])
+    assert connection.memory()[0] == len(pipeline)
+    house.engine.blocking.answer(connection.client, NullArray)
+    assert connection.take() == b"*-1\r\n"
+    pieces = []
+    house.turn.answer()
+    while house.later:
+        house.later.pop(0)()
+        pieces.append(len(connection.take()))
+    assert sum(pieces) == 9 * pipeline.count(b"ECHO")
+    assert max(pieces) <= PIECE
+    assert connection.open
 
 
 def test_a_long_read_does_not_wait() -> None:
