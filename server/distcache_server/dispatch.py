@@ -384,17 +384,18 @@ def execute_run(client: Client, columns: Columns, data: bytes = b"") -> list[Any
     """
     engine = client.engine
     entry = client.table.get(columns[0][0])
-    if entry is None or client.silent:
+    width = len(columns)
+    if entry is None or client.silent or not entry.least <= width <= entry.most:
         return None
-    width, keyspace = len(columns), client.keyspace
-    whole = width == entry.least or entry.command.runs_all
+    command, keyspace = entry.command, client.keyspace
+    run = entry.run if width == entry.least or command.runs_all else None
     # Notifications are sent one by one, and a run may turn out to be none.
-    command = entry.command
-    reserved = command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1]
-    if entry.run is None or not whole or keyspace.notify is not None or reserved:
-        if entry.alike and entry.least <= width <= entry.most:
-            return _execute_each(client, entry, columns)
-        return None
+    if (
+        run is None
+        or keyspace.notify is not None
+        or (command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1])
+    ):
+        return _execute_each(client, entry, columns) if entry.alike else None
     started = time_ns()
     budget = engine.evictor.budget
     budget.quiet = client.no_touch
@@ -402,7 +403,7 @@ def execute_run(client: Client, columns: Columns, data: bytes = b"") -> list[Any
         return None  # one by one each makes room for itself
     before = keyspace.changes
     try:
-        values = entry.run(client, columns)
+        values = run(client, columns)
     except ReservedKey:
         return None
     if values is None:
