@@ -329,7 +329,8 @@ class Connection(asyncio.Protocol):
         """
         client, framer = self.client, self.framer
         assert framer is not None
-        while self._may_run():
+        size, seen = sum(map(len, replies)), len(replies)
+        while self._may_run() and size <= FULL:
             framer.authenticated = client.state != "unauthenticated"
             words = framer.next()
             if words is None:
@@ -342,8 +343,8 @@ class Connection(asyncio.Protocol):
                 self.framer = None
                 self._run_batch(replies, data)
                 return
-            if len(replies) % SLICE == 0 and sum(map(len, replies)) > FULL:
-                break
+            size += sum(map(len, replies[seen:]))
+            seen = len(replies)
         if framer.between_commands:
             self.framer = None
         elif len(framer) > self.engine.config.client_query_buffer_limit:

@@ -269,10 +269,10 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
     """Run commands in order, and append their encoded replies; ``started`` is now, from time_ns.
 
     False where the rest has to wait, in the client's backlog: the client blocks, was put on hold,
-    is to be closed, or has so many reply bytes that they are to be sent first.
+    is to be closed, or these commands have so many reply bytes that they are to be sent first.
     """
     engine = client.engine
-    notable = engine.notable_ns
+    notable, begun = engine.notable_ns, len(replies)
     client.commands += len(batch)
     rest = iter(batch)
     for words in rest:
@@ -306,7 +306,7 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             if elapsed > notable:
                 if entry.counts:
                     engine.note_slow(client, entry.command, words, elapsed)
-                if sum(map(len, replies)) > FULL:
+                if sum(map(len, replies[begun:])) > FULL:
                     client.last_command = entry.command.name
                     return _stopped(client, list(rest))
         if client.close_after_reply:
