@@ -196,8 +196,10 @@ def _is_alike(command: Command) -> bool:
     """Such commands need nothing of a client but its database, and soon have an answer."""
     bits = command.bits
     quick = bits & (READS | WRITES) and bits & QUICK and not bits & WAITS
-    # The changefeed may have to be waited for.
-    return bool(quick and command.keys and command.name not in READS_CHANGEFEED)
+    # A pop of many takes its time; and the changefeed may have to be waited for.
+    counted = any(argument.name == "count" for argument in command.arguments)
+    waits = counted or command.name in READS_CHANGEFEED
+    return bool(quick and command.keys and not waits)
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:

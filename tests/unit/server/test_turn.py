@@ -374,3 +374,14 @@ def test_a_long_read_does_not_wait() -> None:
     connection.data_received(encode(b"SET", b"k", b"v" * 20_000))
     assert connection.take() == b"+OK\r\n"
     assert not house.turn.arrivals
+
+
+@pytest.mark.parametrize("pop", [["LPOP", "k", "5000"], ["SPOP", "k", "5000"]])
+def test_pops_of_many_are_not_one_run(pop: list[str]) -> None:
+    """Others have their turn between them, and the replies wait for their reader."""
+    house = House(1)
+    members = [f"{number:200}" for number in range(50_000)]
+    house(encode("SADD" if pop[0] == "SPOP" else "RPUSH", "k", *members))
+    (first,) = house(encode(*pop) * 10)
+    assert len(first) < 4 << 20
+    assert house.connections[0].client.backlog
