@@ -197,8 +197,7 @@ def _is_alike(command: Command) -> bool:
     bits = command.bits
     quick = bits & (READS | WRITES) and bits & QUICK and not bits & WAITS
     # A pop of many takes its time; and the changefeed may have to be waited for.
-    counted = any(argument.name == "count" for argument in command.arguments)
-    waits = counted or command.name in READS_CHANGEFEED
+    waits = "[count]" in command.usage or command.name in READS_CHANGEFEED
     return bool(quick and command.keys and not waits)
 
 
