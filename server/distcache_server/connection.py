@@ -49,6 +49,8 @@ MISREADS = 16
 """After so many a connection's batches are left to hiredis."""
 READ_AHEAD = 64 << 20
 """Bytes read from a client whose commands wait; then the kernel's buffers have to do."""
+PIECE = 256 << 10
+"""Bytes of them that are answered at a time: as many as the loop reads at once."""
 
 _first = itemgetter(0)
 
@@ -72,9 +74,8 @@ class Connection(asyncio.Protocol):
         """Reads that looked uniform, but were not."""
         self.replies: list[bytes] | None = None
         """The batch that is running; what is sent meanwhile goes behind its replies."""
-        self.inbox: list[bytes] = []
-        """Reads that wait: the client is blocked, on hold or has replies to read first."""
-        self.inbox_size = 0
+        self.inbox = bytearray()
+        """Input that waits: the client is blocked, on hold or has replies to read first."""
         self.congested = False
         """The transport has bytes that the peer did not take yet."""
         self.clogged = False
@@ -272,11 +273,14 @@ class Connection(asyncio.Protocol):
             self._run_slice(replies, batch)
             return
         client = self.client
+        seen = size = 0
         for stop in range(SLICE, len(batch) + SLICE, SLICE):
             if not self._run_slice(replies, batch[stop - SLICE : stop]):
                 client.backlog += batch[stop:]
                 return
-            if sum(map(len, replies)) > FULL:
+            size += sum(map(len, replies[seen:]))
+            seen = len(replies)
+            if size > FULL:
                 client.backlog = batch[stop:]
                 return
 
@@ -325,7 +329,8 @@ class Connection(asyncio.Protocol):
         """
         client, framer = self.client, self.framer
         assert framer is not None
-        while self._may_run():
+        size, seen = sum(map(len, replies)), len(replies)
+        while self._may_run() and size <= FULL:
             framer.authenticated = client.state != "unauthenticated"
             words = framer.next()
             if words is None:
@@ -338,8 +343,8 @@ class Connection(asyncio.Protocol):
                 self.framer = None
                 self._run_batch(replies, data)
                 return
-            if len(replies) % SLICE == 0 and sum(map(len, replies)) > FULL:
-                break
+            size += sum(map(len, replies[seen:]))
+            seen = len(replies)
         if framer.between_commands:
             self.framer = None
         elif len(framer) > self.engine.config.client_query_buffer_limit:
@@ -368,9 +373,8 @@ class Connection(asyncio.Protocol):
 
     def _keep(self, data: bytes) -> None:
         """Put input aside; stop reading when there is a lot."""
-        self.inbox.append(data)
-        self.inbox_size += len(data)
-        if self.inbox_size > READ_AHEAD and self.transport is not None:
+        self.inbox += data
+        if len(self.inbox) > READ_AHEAD and self.transport is not None:
             self.transport.pause_reading()
 
     def resume(self) -> None:
@@ -395,10 +399,9 @@ class Connection(asyncio.Protocol):
         elif self.framer is not None and not self.framer.starved:
             out = self._answered(self._run_framed)
         elif self.inbox:
-            data = b"".join(self.inbox)
-            self.inbox.clear()
-            self.inbox_size = 0
-            if self.transport is not None:
+            data = bytes(memoryview(self.inbox)[:PIECE])
+            del self.inbox[:PIECE]
+            if len(self.inbox) <= READ_AHEAD and self.transport is not None:
                 self.transport.resume_reading()
             out = self.feed(data)
         else:
@@ -463,7 +466,7 @@ class Connection(asyncio.Protocol):
         Input whose turn comes soon is none of it: Redis would have left it in the kernel's buffers.
         """
         framer = self.framer
-        held = self.inbox_size + (framer.held if framer is not None else 0)
+        held = len(self.inbox) + (framer.held if framer is not None else 0)
         stuck = self.clogged or self.client.blocked is not None
         if not stuck and (self.inbox or (framer is not None and not framer.starved)):
             held = max(held - FULL, 0)

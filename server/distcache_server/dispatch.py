@@ -197,8 +197,9 @@ def _is_alike(command: Command) -> bool:
     """Such commands need nothing of a client but its database, and soon have an answer."""
     bits = command.bits
     quick = bits & (READS | WRITES) and bits & QUICK and not bits & WAITS
-    # The changefeed may have to be waited for.
-    return bool(quick and command.keys and command.name not in READS_CHANGEFEED)
+    # A pop of many takes its time; and the changefeed may have to be waited for.
+    waits = "[count]" in command.usage or command.name in READS_CHANGEFEED
+    return bool(quick and command.keys and not waits)
 
 
 def _rename(entries: Table, old: bytes, new: bytes) -> None:
@@ -270,10 +271,10 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
     """Run commands in order, and append their encoded replies; ``started`` is now, from time_ns.
 
     False where the rest has to wait, in the client's backlog: the client blocks, was put on hold,
-    is to be closed, or has so many reply bytes that they are to be sent first.
+    is to be closed, or these commands have so many reply bytes that they are to be sent first.
     """
     engine = client.engine
-    notable = engine.notable_ns
+    notable, begun = engine.notable_ns, len(replies)
     client.commands += len(batch)
     rest = iter(batch)
     for words in rest:
@@ -307,11 +308,12 @@ def execute(client: Client, batch: list[Args], replies: list[bytes], started: in
             if elapsed > notable:
                 if entry.counts:
                     engine.note_slow(client, entry.command, words, elapsed)
-                if sum(map(len, replies)) > FULL:
+                if sum(map(len, replies[begun:])) > FULL:
                     client.last_command = entry.command.name
                     return _stopped(client, list(rest))
         if client.close_after_reply:
-            return _stopped(client, list(rest))
+            _stopped(client, list(rest))
+            return False
     if entry is not None:
         client.last_command = entry.command.name
     return True
@@ -384,17 +386,18 @@ def execute_run(client: Client, columns: Columns, data: bytes = b"") -> list[Any
     """
     engine = client.engine
     entry = client.table.get(columns[0][0])
-    if entry is None or client.silent:
+    width = len(columns)
+    if entry is None or client.silent or not entry.least <= width <= entry.most:
         return None
-    width, keyspace = len(columns), client.keyspace
-    whole = width == entry.least or entry.command.runs_all
+    command, keyspace = entry.command, client.keyspace
+    run = entry.run if width == entry.least or command.runs_all else None
     # Notifications are sent one by one, and a run may turn out to be none.
-    command = entry.command
-    reserved = command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1]
-    if entry.run is None or not whole or keyspace.notify is not None or reserved:
-        if entry.alike and entry.least <= width <= entry.most:
-            return _execute_each(client, entry, columns)
-        return None
+    if (
+        run is None
+        or keyspace.notify is not None
+        or (command.bits & WRITES and not command.runs_all and CHANGEFEED in columns[1])
+    ):
+        return _execute_each(client, entry, columns) if entry.alike else None
     started = time_ns()
     budget = engine.evictor.budget
     budget.quiet = client.no_touch
@@ -402,7 +405,7 @@ def execute_run(client: Client, columns: Columns, data: bytes = b"") -> list[Any
         return None  # one by one each makes room for itself
     before = keyspace.changes
     try:
-        values = entry.run(client, columns)
+        values = run(client, columns)
     except ReservedKey:
         return None
     if values is None:

@@ -425,4 +425,6 @@ class Parser:
             self.reader = hiredis.Reader(notEnoughData=_MORE)
             return None
         width = len(batch[0])
-        return [flat[at::width] for at in range(width)] if {width} == set(map(len, batch)) else None
+        if not width or {width} != set(map(len, batch)):
+            return None
+        return [flat[at::width] for at in range(width)]

@@ -104,7 +104,8 @@ def learn(data: bytes, size: int, columns: Sequence[Sequence[bytes]]) -> None:
             _layouts.clear()
             _seen.clear()
         layout = _layouts.get(lengths) or Layout(lengths)
-        if layout.size * count == len(data):
+        # Reads that hold parts of commands of this size are not to be taken for whole ones.
+        if layout.size * count == len(data) and size % layout.size == 0:
             _layouts[lengths] = layout
             _seen[kind] = layout
         else:

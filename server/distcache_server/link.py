@@ -172,7 +172,7 @@ class Session(asyncio.Protocol):
         self._inbox: deque[bytes] = deque()
         self._size = 0
         self._scheduled = False
-        self._held = b""
+        self._held = bytearray()
         """Bytes of a line, or of a transaction, that is not complete."""
         self._talk = handshake(self._introduction())
         self._loader: snapshot.Loader | None = None
@@ -303,12 +303,12 @@ class Session(asyncio.Protocol):
 
     def _line(self, data: bytes) -> None:
         """A line of the introduction."""
-        line, end, rest = (self._held + data).partition(b"\n")
-        self._held = b""
+        line, end, rest = (bytes(self._held) + data).partition(b"\n")
+        self._held.clear()
         if not end:
             if len(line) > LINE:
                 raise Refused("a line without an end")
-            self._held = line
+            self._held += line
             return
         line = line.strip()
         if line:
@@ -463,8 +463,9 @@ class Session(asyncio.Protocol):
             begun = [at for at, words in enumerate(batch) if words[0].upper() == b"MULTI"]
             whole = encoded_length(batch[: begun[-1]]) if begun else 0
         if whole:
-            self._append(self._held + data[:whole])
-            self._held = b""
+            read = data[:whole]
+            self._append(bytes(self._held) + read if self._held else read)
+            self._held.clear()
         self._held += data[whole:]
         if asked:
             self.acknowledge()

@@ -15,6 +15,7 @@ from distcache_server.client import Client
 from distcache_server.errors import CommandError
 from distcache_server.marks import marked
 from distcache_server.registry import WRITE, Handler, Run, TableKey, by_name, every_command
+from distcache_server.reserved import CHANGEFEED
 
 if TYPE_CHECKING:
     from distcache_server.engine import Engine
@@ -49,8 +50,8 @@ class Replay:
     def __init__(self, engine: Engine) -> None:
         self.client = Client(engine)
         self._arity: dict[TableKey, tuple[Handler, int, int]] = {}
-        self._runs: dict[bytes, tuple[Run, int]] = {}
-        """What runs equal commands at once, and how many words they must have; 0 for any."""
+        self._runs: dict[bytes, tuple[Run, int, int]] = {}
+        """What runs equal commands at once, and how many words they must have, and may."""
         self._queue: list[Args] | None = None
         """Commands since MULTI, which do nothing until EXEC."""
         self._rarely = logs.Rarely()
@@ -62,7 +63,8 @@ class Replay:
                 if not command.subcommands:
                     self._arity[name] = command.handler, command.least, command.most
                 if command.run is not None and command.flags & WRITE and isinstance(name, bytes):
-                    self._runs[name] = command.run, 0 if command.runs_all else command.least
+                    most = command.most if command.runs_all else command.least
+                    self._runs[name] = command.run, command.least, most
         self._arity[b"PING"] = _note_mark, 1, 2
 
     @property
@@ -126,14 +128,15 @@ class Replay:
     def run_alike(self, columns: Columns) -> bool:
         """``run`` of equal commands in one call, if they may be; False, with nothing done."""
         names, client = columns[0], self.client
-        run, width = self._runs.get(names[0], (None, 0))
+        run, least, most = self._runs.get(names[0], (None, 0, 0))
         if (
             run is None
-            or (width and width != len(columns))
+            or not least <= len(columns) <= most
             or names.count(names[0]) != len(names)
             or self._queue is not None
             # Notifications are sent one by one, and a run may turn out to be none.
             or client.keyspace.notify is not None
+            or any(CHANGEFEED in column for column in columns[1:])
         ):
             return False
         if client.engine.broken is not None:

@@ -82,7 +82,12 @@ class Turn:
             size = max(CHUNK // len(group[0][1]), 1)
             for start in range(0, len(group), size):
                 chunk = group[start : start + size]
-                if len(chunk) == 1 or not self._answer_alike(chunk):
+                try:
+                    answered = len(chunk) > 1 and self._answer_alike(chunk)
+                except Exception as error:
+                    self._broke(chunk, error)
+                    continue
+                if not answered:
                     self._answer_each(chunk)
 
     def _answer_each(self, arrivals: list[Arrival]) -> None:
@@ -117,11 +122,7 @@ class Turn:
             return False
         logged = first.logged
         now_ms = keyspace.now_ms = time_ns() // 1_000_000
-        try:
-            values = execute_run(first, columns, canonical(joined))
-        except Exception as error:
-            self._broke(arrivals, error)
-            return True
+        values = execute_run(first, columns, canonical(joined))
         if values is None:
             return False
         waits = first.logged != logged and self.engine.confirm is not None

@@ -285,13 +285,17 @@ def test_a_command_that_is_longer_than_the_query_buffer_may_be(start_server: Sta
 
 
 @pytest.mark.ours("Redis keeps all the replies in memory")
-def test_replies_wait_for_their_reader(start_server: StartServer) -> None:
-    """A client that reads nothing holds up itself: its commands wait, and so does memory."""
+@pytest.mark.parametrize("key", ["big", "100%"])
+def test_replies_wait_for_their_reader(start_server: StartServer, key: str) -> None:
+    """A client that reads nothing holds up itself: its commands wait, and so does memory.
+
+    Commands with marks of RESP3 in them are read in another way.
+    """
     server = start_server()
     with server.wire() as wire:
-        wire.call("SET", "big", b"x" * BIG)
+        wire.call("SET", key, b"x" * BIG)
     greedy = server.wire()
-    greedy.send(encode("GET", "big") * 200)
+    greedy.send(encode("GET", key) * 200)
     assert answers(server)
     with server.wire() as wire:
         for line in str(wire.call("CLIENT", "LIST"), "ascii").splitlines():

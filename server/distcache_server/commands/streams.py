@@ -167,7 +167,7 @@ def xadd_run(client: Client, columns: Columns) -> list[Any] | None:
         return None
     first = max(keyspace.now_ms << BITS, stream.last_id + 1)
     sequence = first & SEQUENCE
-    if sequence + count > SEQUENCE:
+    if sequence + count > SEQUENCE or first > LARGEST:
         return None
     stream.extend(first, columns[3:], keyspace.limits)
     keyspace.changes += count

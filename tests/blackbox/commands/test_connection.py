@@ -73,6 +73,16 @@ def test_quit_answers_and_closes(wire: Wire, client: redis.Redis) -> None:
     assert client.exists("before", "behind") == 1
 
 
+@pytest.mark.parametrize("before", [126, 127, 128])
+def test_nothing_behind_quit_runs_wherever_it_stands(
+    wire: Wire, client: redis.Redis, before: int
+) -> None:
+    """Of a long pipeline, too, which is run in slices."""
+    wire.send(encode("PING") * before + encode("QUIT") + encode("SET", "behind", 1) * 2)
+    wire.expect_closed(b"+PONG\r\n" * before + b"+OK\r\n")
+    assert not client.exists("behind")
+
+
 # RESET
 
 

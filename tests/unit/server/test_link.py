@@ -13,6 +13,7 @@ from distcache_server.digest import of_databases
 from distcache_server.framing import ProtocolError
 from distcache_server.link import PIECE, SHORT, Link, Session
 from distcache_server.replay import Replay
+from distcache_server.reserved import CHANGEFEED
 
 from tests.support.direct import Direct
 
@@ -120,6 +121,25 @@ def test_a_run_that_is_refused_in_part() -> None:
     replica.take(data)
     assert replica.state == one_by_one(data).state
     assert replica.engine.databases[0].values.get(b"n") == b"6"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [b"MSET"],
+        [b"SET", CHANGEFEED, b"x"],
+        [b"MSET", b"a", b"1", CHANGEFEED, b"x"],
+        [b"HSET", CHANGEFEED, b"f", b"x"],
+        [b"XADD", b"stream", b"*"],
+    ],
+)
+def test_a_run_of_what_is_refused(odd: list[bytes]) -> None:
+    pieces = [encode([b"XADD", b"stream", b"1-1", b"a", b"b"]), encode(odd) * 3]
+    pieces.append(encode([b"INCR", b"n"]))
+    replica = Replica()
+    take_all(replica, pieces)
+    assert replica.state == one_by_one(b"".join(pieces)).state
+    assert replica.engine.databases[0].values.get(b"n") == b"1"
 
 
 def test_a_run_tells_of_each_key() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from distcache_server import commands, dispatch
 from distcache_server.client import Client
-from distcache_server.connection import Connection
+from distcache_server.connection import PIECE, Connection
 from distcache_server.engine import Engine
 from distcache_server.gate import Gate
-from distcache_server.turn import MANY
+from distcache_server.layout import HEAD, LEAST
+from distcache_server.reply import NullArray
+from distcache_server.turn import MANY, Turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +49,7 @@ class House:
     def __init__(self, connections: int) -> None:
         self.engine = Engine()
         dispatch.install(self.engine)
-        self.later: list[object] = []
+        self.later: list[Callable[[], None]] = []
         gate = Gate(self.engine, self.later.append, lambda _: None)
         self.turn = gate.turn
         self.connections = [Served(gate) for _ in range(connections)]
@@ -262,6 +266,45 @@ def test_few_reads_are_answered_at_once() -> None:
     assert first.take() == b"+PONG\r\n"
 
 
+@pytest.mark.parametrize("nothing", [b"*0\r\n", b"*-1\r\n", b"*0\r\n*0\r\n", b"\r\n", b"\n"])
+def test_reads_of_no_command_are_no_harm_to_others(nothing: bytes) -> None:
+    house = House(3)
+    assert house(nothing, nothing, b"PING\r\n") == [b"", b"", b"+PONG\r\n"]
+    assert house(b"PING\r\n") == [b"+PONG\r\n"]
+
+
+def sized(size: int) -> bytes:
+    """A SET of so many bytes."""
+    rest = size - len(encode("SET", "k", b"v" * 10)) + 10
+    return encode("SET", "k", b"v" * rest)
+
+
+def test_a_layout_is_not_learnt_of_reads_that_it_does_not_divide() -> None:
+    house = House(2 * LEAST)
+    reads = [sized(80) + sized(40), sized(120)] * (LEAST // 2)
+    for _ in range(2):
+        assert house(*reads) == [b"+OK\r\n" * 2, b"+OK\r\n"] * (LEAST // 2)
+    # In one piece these are commands of 80 bytes; each begins as the others do.
+    cut = sized(80)[:40] + sized(80)[:HEAD] + b"v" * 25 + b"\r\n"
+    assert len(cut) == 80
+    reads = [sized(80) + cut[:40], cut[40:] + sized(80)] * (LEAST // 2)
+    alone = [House(1)(read)[0] for read in reads]
+    assert house(*reads) == alone
+
+
+def test_a_bug_in_one_batch_is_no_harm_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(4)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Turn, "_parse", fail)
+    ping, get = encode("PING"), encode("GET", "k")
+    assert house(get, get, b"PING\r\n", ping) == [b"", b"", b"+PONG\r\n", b"+PONG\r\n"]
+    assert [c.closing for c in house.connections] == [True, True, False, False]
+    assert house.engine.counters.unexpected_errors == 1
+
+
 nasty = st.lists(
     st.sampled_from([b"a", b"\r\n", b"\n", b"*3\r\n", b"$3\r\n", b"SET\r\n", b"$1\r\n"]), max_size=4
 ).map(b"".join)
@@ -304,9 +347,41 @@ def test_a_closed_connection_gets_nothing() -> None:
     assert house(get, get) == [b"", b"$-1\r\n"]
 
 
+def test_what_waited_is_answered_a_piece_at_a_time() -> None:
+    """So that others have their turn, however much somebody sent while it was blocked."""
+    house = House(1)
+    connection = house.connections[0]
+    connection.data_received(encode("BLPOP", "l", "0"))
+    pipeline = encode("ECHO", "abc") * (2 * PIECE // len(encode("ECHO", "abc")))
+    for at in range(0, len(pipeline), 1000):
+        connection.data_received(pipeline[at : at + 1000])
+    assert connection.memory()[0] == len(pipeline)
+    house.engine.blocking.answer(connection.client, NullArray)
+    assert connection.take() == b"*-1\r\n"
+    pieces = []
+    house.turn.answer()
+    while house.later:
+        house.later.pop(0)()
+        pieces.append(len(connection.take()))
+    assert sum(pieces) == 9 * pipeline.count(b"ECHO")
+    assert max(pieces) <= PIECE
+    assert connection.open
+
+
 def test_a_long_read_does_not_wait() -> None:
     house = House(1)
     connection = house.connections[0]
     connection.data_received(encode(b"SET", b"k", b"v" * 20_000))
     assert connection.take() == b"+OK\r\n"
     assert not house.turn.arrivals
+
+
+@pytest.mark.parametrize("pop", [["LPOP", "k", "5000"], ["SPOP", "k", "5000"]])
+def test_pops_of_many_are_not_one_run(pop: list[str]) -> None:
+    """Others have their turn between them, and the replies wait for their reader."""
+    house = House(1)
+    members = [f"{number:200}" for number in range(50_000)]
+    house(encode("SADD" if pop[0] == "SPOP" else "RPUSH", "k", *members))
+    (first,) = house(encode(*pop) * 10)
+    assert len(first) < 4 << 20
+    assert house.connections[0].client.backlog
