@@ -15,7 +15,7 @@ from distcache_server import logs
 from distcache_server.errors import InstanceChanged
 from distcache_server.failing_over import FailingOver
 from distcache_server.journal import UNKNOWN
-from distcache_server.link import Link, Session
+from distcache_server.link import CONNECT, Link, Session
 from distcache_server.replay import Replay
 from distcache_server.replicas import Replicas
 from distcache_server.stopping import Stopping
@@ -84,6 +84,18 @@ class Replication:
         engine.snapshot.lapsed = []
 
     # Roles
+
+    @property
+    def primary(self) -> tuple[str, int] | None:
+        """Whom we follow, or are to follow once all is loaded."""
+        if self.link is not None:
+            return self.link.host, self.link.port
+        return None if self._started else self.engine.config.replicaof
+
+    @property
+    def state(self) -> str:
+        """How far the link to the primary is, as ROLE names it."""
+        return CONNECT if self.link is None else self.link.state
 
     def follow(self, host: str, port: int, failover: bool = False) -> bool:
         """Be a replica of that server; False where we are already.

@@ -290,9 +290,10 @@ def replication(engine: Engine) -> Lines:
     """The server's part in replication, its replicas, and the log."""
     it, history, persistence = engine.replication, engine.history, engine.persistence
     config = engine.config
-    yield "role", "slave" if engine.follows else "master"
-    if it is not None and it.link is not None:
-        yield from _of_primary(engine, it.link)
+    primary = it.primary if it is not None else None
+    yield "role", "slave" if primary is not None else "master"
+    if it is not None and primary is not None:
+        yield from _of_primary(engine, primary, it.link)
     replicas = it.replicas.clients if it is not None else {}
     yield "connected_slaves", len(replicas)
     if it is not None and config.min_replicas_to_write and config.min_replicas_max_lag:
@@ -345,27 +346,29 @@ def _on_disk(it: Persistence) -> Lines:
         )
 
 
-def _of_primary(engine: Engine, link: Link) -> Lines:
-    """What a replica says of its primary."""
+def _of_primary(engine: Engine, primary: tuple[str, int], link: Link | None) -> Lines:
+    """What a replica says of its primary; while it loads it has no link to it yet."""
     config, now_s = engine.config, time.monotonic()
     assert engine.persistence is not None
-    offset, idle_s = engine.persistence.log.end, int(now_s - link.heard_s)
-    yield "master_host", link.host
-    yield "master_port", link.port
-    yield "master_link_status", "up" if link.is_up else "down"
-    yield "master_last_io_seconds_ago", idle_s if link.is_up else -1
-    yield "master_sync_in_progress", int(link.transfer is not None)
+    offset, is_up = engine.persistence.log.end, link is not None and link.is_up
+    idle_s = -1 if link is None else int(now_s - link.heard_s)
+    transfer = None if link is None else link.transfer
+    yield "master_host", primary[0]
+    yield "master_port", primary[1]
+    yield "master_link_status", "up" if is_up else "down"
+    yield "master_last_io_seconds_ago", idle_s if is_up else -1
+    yield "master_sync_in_progress", int(transfer is not None)
     yield "slave_read_repl_offset", offset
     yield "slave_repl_offset", offset
-    if (transfer := link.transfer) is not None:
+    if transfer is not None:
         total = transfer.size or 0
         yield "master_sync_total_bytes", total
         yield "master_sync_read_bytes", transfer.received
         yield "master_sync_left_bytes", total - transfer.received
         yield "master_sync_perc", f"{100 * transfer.received / total if total else 0:.2f}"
         yield "master_sync_last_io_seconds_ago", idle_s
-    if not link.is_up:
-        since_s = link.down_since_s
+    if not is_up:
+        since_s = None if link is None else link.down_since_s
         yield "master_link_down_since_seconds", -1 if since_s is None else int(now_s - since_s)
     yield "slave_priority", config.replica_priority
     yield "slave_read_only", int(config.replica_read_only)

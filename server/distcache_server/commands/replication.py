@@ -63,14 +63,15 @@ def role(client: Client, _: Args) -> list[Any]:
     if replication is None:
         return [b"master", 0, []]
     end = replication.persistence.log.end
-    if (link := replication.link) is not None:
-        offset = end if link.is_up else -1
-        return [b"slave", link.host.encode(), link.port, link.state.encode(), offset]
+    if replication.primary is not None:
+        (host, port), link = replication.primary, replication.link
+        offset = end if link is not None and link.is_up else -1
+        return [b"slave", host.encode(), port, replication.state.encode(), offset]
     replicas = []
     for each, it in replication.replicas.clients.items():
         if it.state == ONLINE:
-            host = replication.replicas.host(each).encode()
-            replicas.append([host, b"%d" % it.port, b"%d" % it.acknowledged])
+            place = replication.replicas.host(each).encode()
+            replicas.append([place, b"%d" % it.port, b"%d" % it.acknowledged])
     return [b"master", end, replicas]
 
 
