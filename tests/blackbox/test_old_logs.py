@@ -292,3 +292,15 @@ def test_no_log_begins_where_no_file_can_be_made(start_server: StartServer, tmp_
         gone.mkdir()
         assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
         rewritten(wire)
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_too_few_databases(start_server: StartServer, appendonly: str) -> None:
+    server = start_server("--appendonly", appendonly)
+    with server.wire() as wire:
+        wire.call("SELECT", 12)
+        wire.call("SET", "key", "value")
+        assert wire.call("SAVE") == b"OK"
+    server.stop()
+    with pytest.raises(AssertionError, match="set databases to"):
+        Process(OURS, ("--appendonly", appendonly, "--databases", "4"), server.folder)
