@@ -278,6 +278,11 @@ class Persistence:
         self._threads.shutdown(wait=True)
         self._readers.shutdown(wait=True)
 
+    @property
+    def kept(self) -> int:
+        """Up to where a start would have the log; -1 where none would, as the base is not done."""
+        return self.disk.flushed if self.disk is not None and self.complete else -1
+
     def rewritten(self, well: bool) -> None:
         """A rewrite is over."""
         disk = self.disk
@@ -288,7 +293,9 @@ class Persistence:
         elif not self.complete:
             # There never was a base, so that nothing in the increment is of use.
             self.detach()
-        self.complete = self.complete or well
+        if well and not self.complete:
+            self.complete = True
+            self.told()
 
     def restart(self, offset: int) -> None:
         """All keys are others now: the log goes on at another offset, and the files begin anew."""
