@@ -90,11 +90,11 @@ class Health:
         return answer(HTTPStatus.SERVICE_UNAVAILABLE, status=status)
 
     def leader(self, _: str) -> Answer:
-        """200 from a primary, 503 from a replica."""
+        """200 from a primary, 503 from a replica, and while the server loads its data."""
         return self._role("primary")
 
     def replica(self, query: str) -> Answer:
-        """200 from a replica, 503 from a primary.
+        """200 from a replica, 503 from a primary, and while the server loads its data.
 
         With ``lag`` the link has to be up, too, and no more than so many bytes left to apply.
         """
@@ -112,7 +112,8 @@ class Health:
     def _role(self, wanted: str, fit: bool = True) -> Answer:
         lines = dict(info.replication(self.engine))
         role = "primary" if lines["role"] == "master" else "replica"
-        status = HTTPStatus.OK if role == wanted and fit else HTTPStatus.SERVICE_UNAVAILABLE
+        fit = fit and role == wanted and self.engine.loading is None
+        status = HTTPStatus.OK if fit else HTTPStatus.SERVICE_UNAVAILABLE
         return answer(
             status,
             role=role,

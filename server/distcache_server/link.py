@@ -391,8 +391,8 @@ class Session(asyncio.Protocol):
         """Tell the primary how far we are."""
         persistence = self.replication.persistence
         words = [b"REPLCONF", b"ACK", b"%d" % persistence.log.end]
-        if persistence.disk is not None:
-            words += [b"FACK", b"%d" % persistence.disk.flushed]
+        if persistence.kept >= 0:
+            words += [b"FACK", b"%d" % persistence.kept]
         self.send(encode(words))
 
     def _stream(self, data: bytes) -> None:

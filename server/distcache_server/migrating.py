@@ -206,7 +206,12 @@ class Migrations:
         """Delete the keys that arrived; raises TargetError, KeysChanged."""
         refusal, admitted, changed = b"", True, False
         for it in [*[None for _ in order.heads(target.database)], *sent]:
-            reply = replies.pop() if replies else await target.reply(order.timeout_s)
+            try:
+                reply = replies.pop() if replies else await target.reply(order.timeout_s)
+            except OSError:
+                if refusal:
+                    break  # what it said tells more
+                raise
             if reply.startswith(b"-"):
                 refusal = refusal or reply[1:]
                 admitted = admitted and it is not None

@@ -27,6 +27,7 @@ from distcache_replication.manifest import File
 from distcache_replication.upgrade import upgrade
 
 from distcache_server import logs
+from distcache_server.config import ConfigError
 from distcache_server.journal import Journal
 from distcache_server.quoting import quote, split
 from distcache_server.retention import Keeper
@@ -103,10 +104,24 @@ class Persistence:
         """Why the log cannot be written."""
         engine.persistence = self
 
-    def _directory(self) -> Directory:
+    def _directory(self, folder: str | None = None) -> Directory:
         config = self.engine.config
-        folder = os.path.abspath(config.locate(config.appenddirname))
+        folder = folder or os.path.abspath(config.locate(config.appenddirname))
         return Directory(self.files, folder, config.appendfilename, split, quote)
+
+    def place(self) -> Directory:
+        """Where a log that begins now is to be; what was left there is to become its history.
+
+        In a thread; raises OSError.
+        """
+        directory = self._directory()
+        if directory.folder == self.directory.folder and self.directory.manifest.files:
+            return self.directory
+        try:
+            directory.open()
+        except Refused as error:
+            logs.warning("An old log is in the way, and is given up", reason=str(error))
+        return directory
 
     # Beginning and end
 
@@ -158,7 +173,7 @@ class Persistence:
         if disk is not None and (disk.error is not None or not disk.write()):
             raise disk.error or OSError("the log cannot be written now")
         now_ms = engine.now_ms
-        directory = self._directory()
+        directory = self._directory(None if disk is None else self.directory.folder)
         if not directory.open():
             return False
         for keyspace in engine.databases:
@@ -184,6 +199,7 @@ class Persistence:
             self._append()
         for change, name in (
             (self._switch_on_or_off, "appendonly"),
+            (self._moved, "dir"),
             (self._policy_changed, "appendfsync"),
             (self._limit_changed, "repl-backlog-size"),
             (self.judge, "save"),
@@ -262,6 +278,11 @@ class Persistence:
         self._threads.shutdown(wait=True)
         self._readers.shutdown(wait=True)
 
+    @property
+    def kept(self) -> int:
+        """Up to where a start would have the log; -1 where none would, as the base is not done."""
+        return self.disk.flushed if self.disk is not None and self.complete else -1
+
     def rewritten(self, well: bool) -> None:
         """A rewrite is over."""
         disk = self.disk
@@ -272,7 +293,9 @@ class Persistence:
         elif not self.complete:
             # There never was a base, so that nothing in the increment is of use.
             self.detach()
-        self.complete = self.complete or well
+        if well and not self.complete:
+            self.complete = True
+            self.told()
 
     def restart(self, offset: int) -> None:
         """All keys are others now: the log goes on at another offset, and the files begin anew."""
@@ -337,11 +360,22 @@ class Persistence:
     # Settings
 
     def _switch_on_or_off(self) -> None:
+        folder = self.engine.config.dir
         if self.engine.config.appendonly and self.disk is None:
+            if not os.access(folder, os.W_OK | os.X_OK):
+                logs.warning("Cannot begin a log: no files can be made here", folder=folder)
+                raise ConfigError("Unable to turn on AOF. Check server logs.")
             self.rewriter.begin()
         elif not self.engine.config.appendonly:
             self.rewriter.stop()
             self.detach()
+
+    def _moved(self) -> None:
+        if self.disk is not None and self._directory().folder != self.directory.folder:
+            logs.warning(
+                "The log stays where it is until appendonly is turned off and on",
+                folder=self.directory.folder,
+            )
 
     def _policy_changed(self) -> None:
         if self.disk is not None:

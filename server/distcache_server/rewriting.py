@@ -135,6 +135,8 @@ class Rewriter:
 
     async def _rewrite(self) -> None:
         it = self.persistence
+        if it.disk is None:
+            it.directory = await it.off(it.place)
         directory, files = it.directory, it.files
         config = it.engine.config
         await it.off(lambda: files.make_folder(directory.folder))

@@ -255,7 +255,10 @@ class Loader:
         """Take a key of which there is more to say."""
         index, key, kind, value, deadline, idle_s, frequency = record
         if index >= len(self.databases):
-            raise self._bad(f"A key is in database {index}, and there are {len(self.databases)}")
+            count = len(self.databases)
+            raise self._bad(
+                f"A key is in database {index}, and there are {count} (set databases to more)"
+            )
         self.keyspace = keyspace = self.databases[index]
         if deadline is not None and deadline <= oldest:
             self.expired += 1

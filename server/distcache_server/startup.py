@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SLICE_NS = 10_000_000
 """Clients are served that often."""
 TRUNCATE = "or cut the file there with redis-check-aof --fix, which loses the rest"
+MORE = "set databases to the number that it was written with"
 
 
 class Loader:
@@ -119,7 +120,8 @@ class Loader:
         except CannotApply as error:
             name = error.words[0][:64].decode("latin-1")
             reason = f"{name} cannot be applied: {error.reason}"
-            raise Refused(path, batch.at, reason, f"{RESTORE}; {TRUNCATE}") from None
+            cure = MORE if name.upper() == "SELECT" else f"{RESTORE}; {TRUNCATE}"
+            raise Refused(path, batch.at, reason, cure) from None
         except (ValueError, TypeError) as error:
             raise Refused(path, batch.at, str(error), f"{RESTORE}; {TRUNCATE}") from None
 

@@ -39,8 +39,7 @@ class Waits:
 
     def on_disk(self, offset: int) -> list[int]:
         """Whether our disk has the log up to there, and on how many replicas' disks it is."""
-        disk = self.replicas.persistence.disk
-        here = disk is not None and disk.flushed >= offset
+        here = self.replicas.persistence.kept >= offset
         return [int(here), keeping(self.replicas.clients.values(), offset)]
 
     def add(self, client: Client, wanted: Wanted) -> None:
@@ -68,7 +67,7 @@ class Waits:
             else:
                 here, there = wait.timed_out = self.on_disk(wanted.offset)
                 done = here >= wanted.local and there >= wanted.replicas
-                if wanted.local and self.replicas.persistence.disk is None:
+                if wanted.local and not self.replicas.engine.config.appendonly:
                     del self.clients[client]
                     blocking.fail(client, AppendOnlyOff())
                     continue

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.support import Error, Process, Server, StartServer, eventually
+from tests.support.samples import LIBRARY
 from tests.support.servers import OURS, free_port, redis_server
 from tests.support.writes import write
 from tests.torture.clients import Load, check
@@ -375,8 +376,10 @@ def test_what_redis_rewrote(start: Start, folder: Path, preamble: str) -> None:
     try:
         fill(real, 5)
         with real.client() as client:
+            client.function_load(LIBRARY)
             client.bgrewriteaof()
             eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+            client.function_load(LIBRARY, replace=True)
             client.set("behind it", 1)
         before = contents(real)
     finally:

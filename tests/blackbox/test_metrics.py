@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -256,6 +256,23 @@ def test_a_replica_that_loses_its_primary(start_server: StartServer) -> None:
     primary.kill()
     eventually(lambda: replica.json("/replica?lag=1mb")[0] == 503)
     assert replica.json("/replica")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "role"), [((), "primary"), (("--replicaof", "127.0.0.1 1"), "replica")]
+)
+def test_while_it_loads(start_server: StartServer, settings: Sequence[str], role: str) -> None:
+    server = start_server()
+    with server.client() as client:
+        client.execute_command("DEBUG", "POPULATE", 100_000)
+        client.save()
+    server.kill()
+    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    loading = Observed(start_server, "--dir", str(server.folder), *slow, *settings)
+    assert loading.json("/readiness") == (503, {"status": "loading"})
+    for path in ("/leader", "/replica"):
+        status, facts = loading.json(path)
+        assert (status, facts["role"]) == (503, role)
 
 
 def test_a_lag_that_is_no_size(observed: Observed) -> None:

@@ -1,4 +1,5 @@
-"""The log read again by DEBUG LOADAOF, and the one file that Redis wrote before version 7."""
+"""The log read again by DEBUG LOADAOF, the one file that Redis wrote before version 7, and what
+another run has left where a log begins."""
 
 from __future__ import annotations
 
@@ -195,3 +196,111 @@ def test_beside_a_new_log_an_old_one_is_left_alone(start_server: StartServer) ->
         assert (server.folder / "appendonly.aof").read_bytes() == OLD
     finally:
         second.kill()
+
+
+def rewritten(wire: Wire) -> None:
+    """Wait until the log has a base."""
+
+    def done() -> bool:
+        facts = wire.call("INFO", "persistence")
+        return b"aof_rewrite_in_progress:0\r\n" in facts and b"aof_enabled:1\r\n" in facts
+
+    eventually(done)
+
+
+def test_what_was_left_goes_when_a_log_begins(start_server: StartServer) -> None:
+    server = start_server("--appendonly", "yes", "--repl-disk-retention", "0")
+    with server.wire() as wire:
+        wire.call("SET", "old", "value")
+        wire.call("BGREWRITEAOF")
+        rewritten(wire)
+    server.stop()
+    second = Process(OURS, ("--appendonly", "no"), server.folder)
+    try:
+        with loaded(second) as wire:
+            wire.call("SET", "new", "value")
+            assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+            rewritten(wire)
+            folder = server.folder / "appendonlydir"
+            named = (folder / "appendonly.aof.manifest").read_text()
+            files = {it.name for it in folder.iterdir()} - {"appendonly.aof.manifest"}
+            assert len(files) == 2
+            assert all(f'file "{name}"' in named for name in files), (files, named)
+    finally:
+        second.kill()
+    third = Process(OURS, ("--appendonly", "yes"), server.folder)
+    try:
+        with loaded(third) as wire:
+            assert wire.call("KEYS", "*") == [b"new"]
+    finally:
+        third.kill()
+
+
+def test_a_damaged_log_is_given_up_when_another_begins(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "appendonlydir"
+    folder.mkdir()
+    (folder / "appendonly.aof.manifest").write_text("nonsense\n")
+    server = start_server("--enable-protected-configs", "yes")
+    with server.wire() as wire:
+        wire.call("SET", "new", "value")
+        assert wire.call("CONFIG", "SET", "dir", str(tmp_path), "appendonly", "yes") == b"OK"
+        rewritten(wire)
+    assert "An old log is in the way" in server.log()
+    assert "type b" in (folder / "appendonly.aof.manifest").read_text()
+
+
+def test_a_log_begins_where_dir_says(start_server: StartServer, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    server = start_server("--enable-protected-configs", "yes")
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        assert wire.call("CONFIG", "SET", "dir", str(one)) == b"OK"
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        rewritten(wire)
+        # It is not moved while it is written.
+        assert wire.call("CONFIG", "SET", "dir", str(other)) == b"OK"
+        assert "The log stays where it is" in server.log()
+        wire.call("SET", "later", "value")
+        digest = wire.call("DEBUG", "DIGEST")
+        assert wire.call("DEBUG", "LOADAOF") == b"OK"
+        assert wire.call("DEBUG", "DIGEST") == digest
+        server.kill()
+    second = Process(OURS, ("--appendonly", "yes"), one)
+    try:
+        with loaded(second) as wire:
+            assert sorted(wire.call("KEYS", "*")) == [b"key", b"later"]
+    finally:
+        second.kill()
+    assert list(other.iterdir()) == []
+
+
+def test_no_log_begins_where_no_file_can_be_made(start_server: StartServer, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    server = start_server("--enable-protected-configs", "yes")
+    with server.wire() as wire:
+        assert wire.call("CONFIG", "SET", "dir", str(gone)) == b"OK"
+        gone.rmdir()
+        refused = wire.call("CONFIG", "SET", "appendonly", "yes")
+        assert refused.endswith(b"Unable to turn on AOF. Check server logs."), refused
+        assert wire.call("CONFIG", "GET", "appendonly") == [b"appendonly", b"no"]
+        assert b"aof_enabled:0\r\n" in wire.call("INFO", "persistence")
+        gone.mkdir()
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        rewritten(wire)
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_too_few_databases(start_server: StartServer, appendonly: str) -> None:
+    server = start_server("--appendonly", appendonly)
+    with server.wire() as wire:
+        wire.call("SELECT", 12)
+        wire.call("SET", "key", "value")
+        assert wire.call("SAVE") == b"OK"
+    server.stop()
+    with pytest.raises(AssertionError, match="set databases to"):
+        Process(OURS, ("--appendonly", appendonly, "--databases", "4"), server.folder)

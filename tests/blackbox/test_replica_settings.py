@@ -54,10 +54,13 @@ def test_a_replica_that_loads_is_a_replica(start: Start, which: str, stale: str)
     with again.wire() as wire:
         assert wire.call("SET", "k", "v") == READ_ONLY
         assert wire.call("GET", "k") == (LOADING if stale == "yes" else NO_PRIMARY)
-        facts = wire.call("INFO", "replication")
-        assert b"role:slave" in facts
-        assert b"master_port:1\r\nmaster_link_status:down" in facts
-        assert wire.call("ROLE")[:3] == [b"slave", b"127.0.0.1", 1]
+        # Nobody is to take it for a primary.
+        assert wire.call("ROLE") == [b"slave", b"127.0.0.1", 1, b"connect", -1]
+        facts = info(again)
+        assert facts["role"] == "slave"
+        assert (facts["master_host"], facts["master_port"]) == ("127.0.0.1", "1")
+        assert facts["master_link_status"] == "down"
+        assert facts["master_link_down_since_seconds"] == "-1"
         assert b"loading:1" in wire.call("INFO", "persistence")
 
 

@@ -20,7 +20,7 @@ from tests.support.replication import (
     info,
     wait_linked,
 )
-from tests.support.samples import OTHERS, commands
+from tests.support.samples import LIBRARY, OTHERS, commands
 from tests.support.writes import write
 
 pytestmark = pytest.mark.ours("it is about ours and real ones together")
@@ -34,6 +34,20 @@ def write_samples(server: Process) -> None:
         for words in (*commands(), *(words for words in OTHERS if words[0] != "FUNCTION")):
             reply = wire.call(*words)
             assert not isinstance(reply, Error), (words[:2], reply)
+
+
+def test_libraries_of_redis_are_passed_over(start: Start) -> None:
+    primary, replica = start("real"), start("ours", "--propagation-error-behavior", "panic")
+    follow(replica, primary)
+    with primary.wire() as wire:
+        assert wire.call("FUNCTION", "LOAD", LIBRARY) == b"library"
+        assert wire.call("MULTI") == b"OK"
+        for words in (("FUNCTION", "FLUSH"), ("FUNCTION", "LOAD", LIBRARY), ("SET", "key", "v")):
+            assert wire.call(*words) == b"QUEUED"
+        assert wire.call("EXEC") == [b"OK", b"library", b"OK"]
+    assert agree(primary, replica)
+    assert "the keys differ" not in replica.log()
+    assert "Libraries in the log have no meaning here" in replica.log()
 
 
 LATER = (

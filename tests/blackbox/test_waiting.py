@@ -48,6 +48,28 @@ def test_the_disks_of_replicas(start: Start) -> None:
         assert wire.call("WAIT", 0, 0).startswith(b"ERR WAIT cannot be used with replica")
 
 
+def test_no_disk_has_anything_without_a_base(start: Start) -> None:
+    one, other = start("ours"), start("ours", "--appendonly", "yes", "--appendfsync", "always")
+
+    def rewriting() -> set[str]:
+        return {info(it, "persistence")["aof_rewrite_in_progress"] for it in (one, other)}
+
+    with one.wire() as wire:
+        for server in (one, other):
+            ask(server, "CONFIG", "SET", "rdb-key-save-delay", 10_000_000)
+        wire.call("SET", "key", "value")
+        follow(other, one)
+        ask(one, "CONFIG", "SET", "appendfsync", "always", "appendonly", "yes")
+        eventually(lambda: rewriting() == {"1"})
+        wire.call("SET", "key", "later")
+        assert wire.call("WAIT", 1, 0) == 1
+        assert wire.call("WAITAOF", 1, 1, 50) == [0, 0]
+        for server in (one, other):
+            ask(server, "CONFIG", "SET", "appendonly", "no", "rdb-key-save-delay", 0)
+            ask(server, "CONFIG", "SET", "appendonly", "yes")
+        assert wire.call("WAITAOF", 1, 1, 0) == [1, 1]
+
+
 def test_what_replicas_say(start: Start) -> None:
     one = start("ours")
     with Follower(one) as replica, one.wire() as wire:

@@ -135,6 +135,23 @@ def test_a_target_that_is_silent_or_leaves(ask: Ask, target: Target, wire: Wire)
     assert ask("EXISTS", "k") == 1
 
 
+def test_what_a_target_said_before_it_left(ask: Ask, target: Target, wire: Wire) -> None:
+    for key in "abc":
+        ask("SET", key, "v")
+    wire.command("MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", "a", "b", "c")
+    for _ in ("SELECT", "a", "b", "c"):
+        target.command()
+    target.reply(b"+OK\r\n+OK\r\n-ERR no\r\n")
+    target.hang_up()
+    assert wire.reply() == b"ERR Target instance replied with error: ERR no"
+    assert ask("EXISTS", "b", "c") == 2
+    # In place of the one that was given up.
+    wire.command("MIGRATE", HOST, target.port, "b", 0, 5000)
+    assert [target.command()[0], target.command()[1]] == [b"SELECT", b"b"]
+    target.reply(b"+OK\r\n+OK\r\n")
+    assert wire.reply() == b"OK"
+
+
 def test_a_connection_is_kept(ask: Ask, target: Target, wire: Wire, server: Server) -> None:
     kept = int(info(server, "stats")["migrate_cached_sockets"])
     for key in "abc":

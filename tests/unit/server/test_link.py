@@ -25,7 +25,7 @@ class Replica:
         self.engine = Direct(now_ms=0).engine
         self.log = Log(1 << 30)
         self.replay = Replay(self.engine)
-        persistence = SimpleNamespace(log=self.log, history=self.engine.history, disk=None)
+        persistence = SimpleNamespace(log=self.log, history=self.engine.history, kept=-1)
         replication = SimpleNamespace(
             engine=self.engine,
             persistence=persistence,
