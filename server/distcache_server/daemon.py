@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from distcache_server import backing, commands, dispatch, listeners, logs, memory, systemd
 from distcache_server.backing import CannotBack
@@ -374,6 +374,7 @@ async def _serve(config: Config) -> int:
 
     server.engine.evictor.process_size = memory.resident
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_tell_of_bug)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     # The terminal may close: as in Redis, that is no reason to stop.
@@ -403,6 +404,15 @@ async def _serve(config: Config) -> int:
     await server.stop()
     logs.notice("distcache is now ready to exit, bye bye")
     return server.status
+
+
+def _tell_of_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop caught, as nobody else did."""
+    message, error = context["message"], context.get("exception")
+    if isinstance(error, BaseException):
+        logs.failure("Unexpected error", error, said=message)
+    else:
+        logs.warning("Unexpected event", said=message)
 
 
 def run(config: Config) -> int:

@@ -104,7 +104,11 @@ class Link:
     async def _run(self) -> None:
         while True:
             self._up_s = inf
-            await self._connect()
+            try:
+                await self._connect()
+            except Exception as error:
+                self.replication.engine.counters.unexpected_errors += 1
+                logs.failure("Unexpected error: connecting to the primary", error)
             # Where the log was followed for a while, at once: the backlog of the primary moves on.
             if monotonic() - self._up_s < RETRY_S:
                 await asyncio.sleep(RETRY_S)

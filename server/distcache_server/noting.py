@@ -96,8 +96,12 @@ class Noter:
         self.gathering.at(self._first())
         reader = self._reader
         reader.feed(data)
-        while (words := reader.gets()) is not False:
-            self._note(words)
+        try:
+            while (words := reader.gets()) is not False:
+                self._note(words)
+        except Exception:
+            self._reader = hiredis.Reader()  # all of it is read again
+            raise
         self.offset += len(data)
 
     def ran(self, name: bytes, columns: Columns, index: int, end: int) -> None:

@@ -299,6 +299,10 @@ class Replicas:
                 "The log on disk cannot be read: a replica needs a full resync", reason=str(error)
             )
             self._kill(it)
+        except Exception as error:
+            self.engine.counters.unexpected_errors += 1
+            logs.failure("Unexpected error: closing a replica", error)
+            self._kill(it)
 
     def _kill(self, it: Replica) -> None:
         for client in [client for client, other in self.clients.items() if other is it]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from distcache_replication.archive import Lost, Slot
@@ -202,10 +201,14 @@ class Succession:
     async def watch(self) -> None:
         """On a replica: keep the log from the store's position on, for when we are promoted."""
         while True:
-            with suppress(StoreError):  # of which the primary tells
+            try:
                 await self.ask()
                 if self.stored is not None and self._relation() == HERE:
                     self.hold(self.stored.position.offset)
+            except StoreError:
+                pass  # the primary tells of it
+            except Exception as error:
+                self.writer.unexpected(error)
             await asyncio.sleep(WATCH_S)
 
     def end(self) -> None:

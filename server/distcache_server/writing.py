@@ -156,6 +156,9 @@ class Writer:
             except StoreError as error:
                 self.failed(error)
                 await pause.wait()
+            except Exception as error:
+                self.unexpected(error)
+                await pause.wait()
         await self._run()
 
     def demoted(self) -> None:
@@ -298,13 +301,22 @@ class Writer:
         log, noter = self.log, self.noter
         while True:
             await log.wait(noter.offset)
-            self.note()
+            try:
+                self.note()
+            except Exception as error:
+                self.unexpected(error)
+                await asyncio.sleep(1)
             if noter.gathering:
                 self.woken.set()
             self.measure()
             await asyncio.sleep(PAUSE_S)
 
     # Writing
+
+    def unexpected(self, error: Exception) -> None:
+        """A bug, which must not end what follows the log."""
+        self.engine.counters.unexpected_errors += 1
+        logs.failure("Unexpected error: writing to the backing store", error)
 
     async def _run(self) -> None:
         while True:
@@ -319,8 +331,7 @@ class Writer:
                 self.figures.deposed += 1
                 logs.warning("Another server writes to the backing store now: ours is refused")
             except Exception as error:
-                self.engine.counters.unexpected_errors += 1
-                logs.failure("Unexpected error: writing to the backing store", error)
+                self.unexpected(error)
                 await asyncio.sleep(1)
 
     async def _pass(self) -> None:

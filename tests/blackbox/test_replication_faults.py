@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from distcache_replication.handshake import Resync
+from distcache_replication.primary import Replica
 from distcache_replication.segment import command_end
 from distcache_server import link, serve
 from distcache_server.client import Client
@@ -122,6 +123,27 @@ async def test_a_link_that_held_is_made_again_at_once(monkeypatch: pytest.Monkey
         await it.until(lambda: not it.is_linked)
         await it.agree()
         assert (await it.client.info("stats"))["sync_partial_ok"] == 1
+
+
+@pytest.mark.parametrize(("owner", "name"), [(link.Link, "_connect"), (Replica, "follow")])
+async def test_a_bug_does_not_end_replication(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    """It is told, and the replica comes again."""
+    async with pair() as it:
+        well = getattr(owner, name)
+
+        async def fails(*_: object) -> None:
+            monkeypatch.setattr(owner, name, well)
+            raise RuntimeError("it fails")
+
+        monkeypatch.setattr(owner, name, fails)
+        assert await it.client.execute_command("CLIENT", "KILL", "TYPE", "replica") == 1
+        await it.until(lambda: getattr(owner, name) is well)
+        await it.write()
+        await it.agree()
+        counters = [server.engine.counters.unexpected_errors for server in (it.one, it.other)]
+        assert sum(counters) == 1
 
 
 async def cuts_of_the_log(it: Pair) -> None:

@@ -113,3 +113,24 @@ def test_what_goes_on_besides_commands_does_not_end_unnoticed(tmp_path: Path) ->
         assert ask(again, "GET", "fail") == b"now"
     finally:
         again.kill()
+
+
+FAILS_IN_A_CALLBACK = """
+import sys
+from distcache_server import __main__, gate
+
+def fails(self):
+    raise RuntimeError("it fails")
+
+gate.Gate.tick = lambda self: self.call_soon(fails, self)
+sys.exit(__main__.main())
+"""
+
+
+def test_what_the_loop_caught_is_told(tmp_path: Path) -> None:
+    server = Process((sys.executable, "-c", FAILS_IN_A_CALLBACK), (), tmp_path)
+    try:
+        eventually(lambda: 'error="RuntimeError: it fails"' in server.log())
+        assert ask(server, "PING") == b"PONG"
+    finally:
+        server.kill()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,46 @@ def test_a_database_that_goes_away(users: Database, backed: Backed) -> None:
     assert figure(server, "lag_bytes") == "0"
     assert "too far behind" in server.log()
     assert "can be written to again" in server.log()
+
+
+FAILS_AT_FIRST = """
+import sys
+from distcache_server import __main__
+from distcache_server.succession import Succession
+
+well, failures = Succession.ask, []
+
+async def ask(self):
+    if len(failures) < 2:
+        failures.append(self)
+        raise RuntimeError("it fails")
+    await well(self)
+
+Succession.ask = ask
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_bug_does_not_end_writing(users: Database, tmp_path: Path) -> None:
+    """It is told, and tried again, by a replica and by who is promoted."""
+    path = tmp_path / "map.toml"
+    path.write_text(USERS)
+    store = ("--backing-store", users.address, "--backing-map", str(path))
+    primary = ("--replicaof", "127.0.0.1 1")
+    server = Process(
+        (sys.executable, "-c", FAILS_AT_FIRST), (*store, *primary), tmp_path / "replica"
+    )
+    try:
+        eventually(lambda: info(server, "stats")["unexpected_error_replies"] == "1")
+        assert ask(server, "REPLICAOF", "NO", "ONE") == b"OK"
+        eventually(lambda: figure(server, "write_status") == "writing")
+        ask(server, "HSET", "user:1", "name", "one")
+        write_all(server)
+        assert rows(users) == [(1, "one", None)]
+        assert info(server, "stats")["unexpected_error_replies"] == "2"
+    finally:
+        server.kill()
 
 
 def test_a_promoted_replica_goes_on(users: Database, backed: Backed) -> None:

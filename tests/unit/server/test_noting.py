@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from distcache_replication import rdb
 from distcache_replication.backing import kinds, mapping
@@ -102,6 +104,24 @@ def test_a_command_in_pieces() -> None:
         it.feed(data[at : at + 1])
     assert list(it.gathering.noted) == [b"any:1"]
     assert it.offset == len(data)
+
+
+def test_what_could_not_be_noted_is_read_again() -> None:
+    it = noter()
+    match, lines = it._match, ("SET any:1 x", "SET any:2 y", "SET any:3 z")
+
+    def fails(key: bytes) -> Any:
+        if key == b"any:2":
+            raise RuntimeError
+        return match(key)
+
+    it._match = fails
+    with pytest.raises(RuntimeError):
+        feed(it, *lines)
+    assert it.offset == 0
+    it._match = match
+    feed(it, *lines)
+    assert sorted(it.gathering.noted) == [b"any:1", b"any:2", b"any:3"]
 
 
 def test_commands_that_ran_together_are_not_read() -> None:
