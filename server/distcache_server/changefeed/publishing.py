@@ -142,6 +142,11 @@ class Publishing:
                         )
                         await self._stop()
                         restarts.ended(monotonic(), has_published=False)
+                    except Exception as error:
+                        self.engine.counters.unexpected_errors += 1
+                        logs.failure("Unexpected error: publishing the changefeed", error)
+                        await self._stop()
+                        restarts.ended(monotonic(), has_published=False)
                 self._measure()
                 self._wake()  # lets go of clients that wait no longer
                 if self._process is None:
