@@ -90,6 +90,9 @@ COMMANDS: list[tuple[tuple[str, ...], Any]] = [
     (("COPY", "name:38", "copied"), 1),
     (("GETRANGE", "name:39", "0", "3"), b"name"),
     (("HGET", "user:40", "name"), b"name 40"),
+    (("COPY", "name:41", "name:42"), 0),
+    (("RESTORE", "name:43", "0", "x"), b"BUSYKEY"),
+    (("RENAMENX", "name:44", "name:45"), 0),
 ]
 
 

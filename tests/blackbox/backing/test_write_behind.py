@@ -125,14 +125,20 @@ def test_many_writes_that_come_together(database: Database, backed: Backed) -> N
 
 def test_rows_that_are_not_in_memory_go_too(users: Database, backed: Backed) -> None:
     """DEL and what may leave nothing: the row would come back otherwise."""
-    users.execute("INSERT INTO users VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3)")
+    users.execute(
+        "INSERT INTO users VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3), (4, 'four', 4)"
+    )
     server = backed(USERS)
     assert ask(server, "DEL", "user:1", "user:9") == 1
     with server.wire() as wire:
+        payload = wire.call("DUMP", "user:3")
+        assert isinstance(payload, bytes)
+        # What is past its time when it comes takes the place of what was there.
+        assert wire.call("RESTORE", "user:4", "1", payload, "ABSTTL", "REPLACE") == b"OK"
         wire.call("MULTI")
         wire.call("UNLINK", "user:2")
         assert wire.call("EXEC") == [1]
-    assert ask(server, "EXISTS", "user:1", "user:2") == 0
+    assert ask(server, "EXISTS", "user:1", "user:2", "user:4") == 0
     write_all(server)
     assert rows(users) == [(3, "three", 3)]
 
