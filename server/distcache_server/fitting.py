@@ -119,13 +119,14 @@ class Fitting:
                 raise _misfit(plan, error) from None
         engine = self._client.engine
         stage = self._client.set(home)
-        within, engine.in_transaction = engine.in_transaction, True  # nothing is begun that waits
         for key in keys:
             value = home.peek(key)
             if value is not None:
                 stage.replace(key, value if type(value) is bytes else value.copy())
                 if (deadline := home.deadline(key)) is not None:
                     stage.expire_at(key, deadline)
+        # Nothing is begun that waits.  What has expired above is in the log by now.
+        within, engine.in_transaction = engine.in_transaction, True
         try:
             command.handler(self._client, words)
         except (CommandError, Wait):

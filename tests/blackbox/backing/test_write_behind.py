@@ -230,6 +230,27 @@ archive = "past"
     assert ask(server, "HGETALL", "gone:1") == []
 
 
+def test_what_expired_is_archived_though_it_is_overwritten(
+    database: Database, backed: Backed
+) -> None:
+    database.execute("CREATE TABLE prices (id integer PRIMARY KEY, price integer)")
+    server = backed(
+        '[prices]\nkey = "price:{id}"\nas = "column"\ncolumn = "price"\n'
+        'direction = "write-behind"\nexpired = "archive"\n',
+        *("--enable-debug-command", "yes"),
+    )
+    with server.wire() as wire:
+        assert wire.call("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"OK"
+        for number in range(1, 4):
+            assert wire.call("SET", f"price:{number}", number, "PXAT", "1") == b"OK"
+        assert wire.call("MSET", "price:1", "10", "price:2", "20") == b"OK"
+        wire.send(encode("SET", "price:3", "30") * 10)
+        assert [wire.reply() for _ in range(10)] == [b"OK"] * 10
+    write_all(server)
+    assert rows(database, "prices") == [(1, 10), (2, 20), (3, 30)]
+    assert [row[:2] for row in rows(database, "prices_archive")] == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_a_key_that_expired_before_its_row_was_written(users: Database, backed: Backed) -> None:
     """The row stays: it is read, changed and deleted as if it was there already."""
     server = backed(f"{USERS}ttl = 100\njitter = 0\n", "--backing-batch-delay", "300000")
