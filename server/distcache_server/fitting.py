@@ -101,29 +101,32 @@ class Fitting:
         command: Command,
         words: Args,
         keys: Iterable[bytes],
-        mapped: Sequence[tuple[bytes, Plan]],
+        mapped: Sequence[tuple[bytes, Plan, Sequence[bytes]]],
     ) -> None:
         """Raise Misfit where ``words`` would leave a key unfit for its plan.
 
-        ``keys`` are all that the command works with, ``mapped`` those that it may change.
+        ``keys`` are all that the command works with, ``mapped`` those that it may change, with
+        their variables.
         """
         short = SHORT.get(command.name)
         if short is not None:
-            plan = mapped[0][1]
+            key, plan, variables = mapped[0]
             try:
                 if short(home, words, plan):
+                    plan.judge_key(key, variables)
                     return
             except Unfit as error:
                 raise _misfit(plan, error) from None
         engine = self._client.engine
         stage = self._client.set(home)
-        within, engine.in_transaction = engine.in_transaction, True  # nothing is begun that waits
         for key in keys:
             value = home.peek(key)
             if value is not None:
                 stage.replace(key, value if type(value) is bytes else value.copy())
                 if (deadline := home.deadline(key)) is not None:
                     stage.expire_at(key, deadline)
+        # Nothing is begun that waits.  What has expired above is in the log by now.
+        within, engine.in_transaction = engine.in_transaction, True
         try:
             command.handler(self._client, words)
         except (CommandError, Wait):
@@ -131,11 +134,12 @@ class Fitting:
         finally:
             engine.in_transaction = within
             self._client.effect = None
-        for key, plan in mapped:
+        for key, plan, variables in mapped:
             value = stage.peek(key)
             if value is None:
                 continue
             try:
+                plan.judge_key(key, variables)
                 plan.fit(*plain(value))
             except Unfit as error:
                 raise _misfit(plan, error) from None

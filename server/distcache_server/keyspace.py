@@ -315,8 +315,12 @@ class Keyspace:
         if self.special:
             if self.capture is not None:
                 self.capture.before(key)
-            if self.deadlines.count:
-                self.persist(key)
+            deadlines = self.deadlines
+            if deadlines.count and (deadline := deadlines.get(key)) is not None:
+                if deadline > self.now_ms or self.frozen:
+                    self.persist(key)
+                else:
+                    self.lapse(key)
             if self.ledger is not None:
                 self.ledger.touch(key, self.now_ms)
         self.replace(key, value)

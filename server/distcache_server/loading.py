@@ -186,7 +186,7 @@ class Loader:
                     plan = plans[found[0]]
                     through |= plan.mapping.through
                     if not plan.any_type:
-                        judged.append((key, plan))
+                        judged.append((key, plan, found[1]))
             if judged:
                 self._fitting.judge(home, command, words, touched.all(words), judged)
             if through and waits is not None:

@@ -41,7 +41,7 @@ def one(
             return general(client, words)
         fence(key)
         if not plan.any_type:
-            fitting.judge(home, command, words, (key,), ((key, plan),))
+            fitting.judge(home, command, words, (key,), ((key, plan, found[1]),))
         return handler(client, words)
 
     return run
@@ -59,14 +59,14 @@ def many(loader: Loader, original: Run) -> Run:
         if loader.waits is not None and loader.waits.writer.full:
             return None
         _, keys, values = columns
-        if not (simple and plan.takes(values)):
-            for each, its in _by_plan(loader, keys, values):
-                if each.mapping.through:
-                    return None
-                try:
+        if not (simple and plan.takes(values) and plan.takes_keys(keys)):
+            try:
+                for each, its in _by_plan(loader, keys, values):
+                    if each.mapping.through:
+                        return None
                     each.fit_strings(its)
-                except Unfit:
-                    return None
+            except Unfit:
+                return None
         if loader.loads or loader.absent:
             for key in keys:
                 loader.fence(key)
@@ -78,7 +78,7 @@ def many(loader: Loader, original: Run) -> Run:
 def _by_plan(
     loader: Loader, keys: Sequence[bytes], values: Sequence[bytes]
 ) -> Iterable[tuple[Plan, Sequence[bytes]]]:
-    """The values of keys that are rows, by their plans."""
+    """The values of keys that are rows, by their plans; Unfit where no row can have such a key."""
     match, plans, waits = loader.match, loader.plans, loader.waits
     # Keys that have changed since the last batch are known by now.
     noted = waits.writer.noter.gathering.noted if waits is not None else {}
@@ -88,6 +88,7 @@ def _by_plan(
             plan = noted[key][0]
         elif (matched := match(key)) is not None:
             plan = plans[matched[0]]
+            plan.judge_key(key, matched[1])
         else:
             continue
         found.setdefault(plan, []).append(value)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from distcache_server.registry import Command, Handler
     from distcache_server.writing import Writer
 
+FEW = 1000
+"""Who waits no more is forgotten when so many were noted, or twice as many as really wait."""
 SWEEPING = frozenset({"flushall", "flushdb", "swapdb"})
 
 
@@ -31,6 +33,7 @@ class StoreWaits:
         """For the log up to an offset, with what they are answered then."""
         self._held: list[LoadWait] = []
         """Until writes may go on."""
+        self._most = FEW
         self._owed = False
         """The transaction that runs has written to keys whose clients wait for the store."""
         writer.told.append(self.serve)
@@ -43,9 +46,17 @@ class StoreWaits:
             return
         if self.engine.config.backing_on_lag == "fail":
             raise BackingLag
+        self._forget_some()
         wait = LoadWait(client)
         self._held.append(wait)
         raise wait
+
+    def _forget_some(self) -> None:
+        """While nothing is stored, those go from the lists whose time is up, or who have left."""
+        if len(self._stored) + len(self._held) >= self._most:
+            self._stored = [each for each in self._stored if each[1].blocked is each[2]]
+            self._held = [wait for wait in self._held if wait.client.blocked is wait]
+            self._most = max(FEW, 2 * (len(self._stored) + len(self._held)))
 
     @property
     def held(self) -> int:
@@ -109,6 +120,7 @@ class StoreWaits:
         raise wait
 
     def _add(self, client: Client, wait: Wait, reply: Any) -> None:
+        self._forget_some()
         self._stored.append((client.logged, client, wait, reply))
         self.writer.want(client.logged)
 

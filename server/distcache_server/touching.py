@@ -22,6 +22,7 @@ class Touched:
         "_command",
         "_conditional",
         "_fixed",
+        "_replaces",
         "_stores",
         "changed",
         "crosses",
@@ -33,8 +34,10 @@ class Touched:
         self._command = command
         specs = command.keys
         self._conditional = any("VARIABLE_FLAGS" in spec.access for spec in specs)
-        # What it makes of others may be nothing, as with SINTERSTORE.
-        self._stores = any(spec.access.startswith("RO") for spec in specs)
+        # Without REPLACE a key that is there decides what it does (COPY, RESTORE).
+        self._replaces = "REPLACE" in [argument.token for argument in command.arguments]
+        # What it makes of others may be nothing, as with SINTERSTORE; so may what is restored.
+        self._stores = self._replaces or any(spec.access.startswith("RO") for spec in specs)
         simple = all(
             not (spec.keyword or spec.numkeys or spec.unknown or spec.last or spec.limit > 1)
             for spec in specs
@@ -67,6 +70,8 @@ class Touched:
         if self.place:
             return (words[self.place],)
         if self._conditional and not CONDITIONS.isdisjoint(map(bytes.upper, words[3:])):
+            return [words[at] for at, _ in self._found(words)]
+        if self._replaces and b"REPLACE" not in map(bytes.upper, words[3:]):
             return [words[at] for at, _ in self._found(words)]
         return [words[at] for at, access in self._found(words) if is_read(access)]
 

@@ -60,6 +60,8 @@ class Kind:
     fit: Fit
     simple: Callable[[bytes], object] = lambda _: False
     """Whether values with a NUL between each two all fit, and are written as they are."""
+    longest: int | None = None
+    """No integer of so few digits, and no text of so few bytes, is too large; None: none is."""
 
     def are_simple(self, values: Sequence[bytes]) -> bool:
         """Whether all these fit, and are written as they are; some that do may not be known to."""
@@ -170,7 +172,8 @@ def integer(name: str, bits: int) -> Kind:
         return value.decode()
 
     number = rb"[1-9][0-9]{0,%d}" % (short - 2)
-    return Kind(name, "integer", fit, re.compile(rb"%b(?:\0%b)*" % (number, number)).fullmatch)
+    simple = re.compile(rb"%b(?:\0%b)*" % (number, number)).fullmatch
+    return Kind(name, "integer", fit, simple, short - 1)
 
 
 def numeric(precision: int | None = None, scale: int = 0) -> Kind:
@@ -244,7 +247,9 @@ def text(name: str = "text", most: int | None = None) -> Kind:
             raise Unfit(f"{_shown(value)} is longer than {most} characters")
         return found
 
-    return Kind(name, "text", fit) if most is not None else Kind(name, "text", fit, bytes.isascii)
+    if most is not None:
+        return Kind(name, "text", fit, longest=most)
+    return Kind(name, "text", fit, bytes.isascii)
 
 
 def _fit_bytes(value: bytes) -> bytes:

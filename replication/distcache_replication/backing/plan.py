@@ -82,8 +82,10 @@ class Plan:
     """A mapping with the columns of its table."""
 
     __slots__ = (
+        "_ascii_keys",
         "_by_field",
-        "_fit_key",
+        "_fit_keys",
+        "_longest_key",
         "any_type",
         "columns",
         "form",
@@ -110,20 +112,45 @@ class Plan:
         self.any_type = mapping.form == "any"
         """It keeps whole keys, whatever they hold."""
         self._by_field = {column.name.encode(): column for column in columns}
-        self._fit_key = _kind(keys[0]).fit if len(keys) == 1 else None
+        self._fit_keys = [_kind(column).fit for column in keys]
+        self._ascii_keys = any(_kind(column).family == "text" for column in keys)
+        self._longest_key: int | None = None
+        """Keys that are not longer fit, if they are in ASCII where that counts; None: all."""
+        longest = [it for column in keys if (it := _kind(column).longest) is not None]
+        if longest:
+            others = len("".join(pattern.texts).encode()) + len(keys) - 1
+            self._longest_key = others + min(longest)
 
     def key_of(self, key: bytes, variables: Sequence[bytes]) -> tuple[str | bytes, ...] | None:
         """What the key columns hold in the row of a key; None where no row can have it."""
         if self.any_type:
             return (key,)
+        fits = self._fit_keys
         try:
-            if self._fit_key is not None:
-                return (self._fit_key(variables[0]),)
-            return tuple(
-                _kind(column).fit(value) for column, value in zip(self.keys, variables, strict=True)
-            )
+            if len(fits) == 1:
+                return (fits[0](variables[0]),)
+            return tuple([fit(value) for fit, value in zip(fits, variables, strict=True)])
         except Unfit:
             return None
+
+    def judge_key(self, key: bytes, variables: Sequence[bytes]) -> None:
+        """Raise Unfit where no row can have this key."""
+        if self.key_of(key, variables) is not None:
+            return
+        for column, fit, value in zip(self.keys, self._fit_keys, variables, strict=True):
+            try:
+                fit(value)
+            except Unfit as error:
+                raise Unfit(f"column {column.name}, in the key: {error.reason}") from None
+
+    def takes_keys(self, keys: Sequence[bytes]) -> bool:
+        """Whether all of these that are keys of this plan are known to fit; others may, too."""
+        if self._longest_key is not None and max(map(len, keys)) > self._longest_key:
+            return False
+        if self._ascii_keys:
+            joined = b"".join(keys)
+            return joined.isascii() and 0 not in joined
+        return True
 
     # Rows to values
 

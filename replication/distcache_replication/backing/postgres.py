@@ -163,6 +163,7 @@ class Postgres:
         self._connections = connections
         self._timeout_s = timeout_s
         self._pool: Any = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._statements: dict[Plan, str] = {}
         self._writer: Any = None
         """The connection for writing."""
@@ -197,15 +198,35 @@ class Postgres:
         if self._pool is None:
             raise Away("not connected")
         try:
-            async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
+            async with asyncio.timeout(self._timeout_s):
+                connection = await self._pool.acquire()
                 try:
                     found: list[Any] = await connection.fetch(statement, *values)
+                except asyncio.CancelledError:
+                    self._leave(connection)
+                    raise
                 except asyncpg.InternalClientError:
                     end(connection)  # else the pool would give it out again
                     raise
+                except Exception:
+                    await self._pool.release(connection)
+                    raise
+                await self._pool.release(connection)
                 return found
         except Exception as error:
             raise _understood(error) from None
+
+    def _leave(self, connection: Any) -> None:
+        """Time is up: the server is told so, for which nobody waits, as it may stand still."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._leaving.discard(task)
+            if not task.cancelled():
+                task.exception()  # then the connection is ended, and that is all
+
+        task = asyncio.get_running_loop().create_task(self._pool.release(connection))
+        self._leaving.add(task)
+        task.add_done_callback(done)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         """The rows of a statement of others."""

@@ -55,7 +55,9 @@ def steps(batch: Batch, size: int) -> Steps:
         fit = []
         for change in changes.values():
             if change.problem:
-                dead.append(Dead(change, change.problem))
+                # A key that is gone, and had no row, is nothing that was refused.
+                if change.value is not None:
+                    dead.append(Dead(change, change.problem))
             else:
                 fit.append(change)
         for step in _grouped(verb, fit, size):

@@ -97,6 +97,8 @@ def test_a_load_that_takes_too_long(users: Database, backed: Backed) -> None:
         reply = wire.call("GET", "name:1")
         assert isinstance(reply, Error)
         assert b"in time" in bytes(reply)
+        # The statement does not stay behind in the database.
+        eventually(lambda: users.query("SELECT FROM pg_locks WHERE NOT granted") == [])
         users.execute("COMMIT")
         eventually(lambda: wire.call("GET", "name:1") == b"name 1")
 

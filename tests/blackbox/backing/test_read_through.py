@@ -10,6 +10,7 @@ import redis
 from tests.blackbox.backing.conftest import Backed
 from tests.support import Error, Process, eventually, plain
 from tests.support.databases import Database
+from tests.support.replication import ask
 
 pytestmark = pytest.mark.ours("the backing store")
 
@@ -90,6 +91,9 @@ COMMANDS: list[tuple[tuple[str, ...], Any]] = [
     (("COPY", "name:38", "copied"), 1),
     (("GETRANGE", "name:39", "0", "3"), b"name"),
     (("HGET", "user:40", "name"), b"name 40"),
+    (("COPY", "name:41", "name:42"), 0),
+    (("RESTORE", "name:43", "0", "x"), b"BUSYKEY"),
+    (("RENAMENX", "name:44", "name:45"), 0),
 ]
 
 
@@ -222,6 +226,23 @@ def test_rows_are_in_the_log(users: Database, backed: Backed) -> None:
     with again.client(decode_responses=True) as client:
         assert client.hgetall("user:1") == before
         assert client.pexpiretime("user:1") == deadline
+
+
+def test_a_key_that_expires_as_it_is_overwritten(users: Database, backed: Backed) -> None:
+    """That it went is in the log ahead of what took its place."""
+    words = ("--appendonly", "yes", "--enable-debug-command", "yes")
+    server = backed(MAP, *words)
+    with server.wire() as wire:
+        assert wire.call("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"OK"
+        assert wire.call("SET", "name:1", "old", "PXAT", "1") == b"OK"
+        assert wire.call("SETEX", "name:1", "1000", "new") == b"OK"
+        assert wire.call("MULTI") == b"OK"
+        wire.call("SET", "other", "x")
+        assert wire.call("EXEC") == [b"OK"]
+    server.kill()
+    again = backed(MAP, *words, "--dir", str(server.folder))
+    eventually(lambda: ask(again, "PING") == b"PONG")
+    assert ask(again, "GET", "name:1") == b"new"
 
 
 @only_postgres

@@ -7,7 +7,8 @@ import pytest
 from tests.blackbox.backing.conftest import Backed
 from tests.support import Error, Wire
 from tests.support.databases import Database
-from tests.support.rows import dead_letters
+from tests.support.resp import encode
+from tests.support.rows import dead_letters, figure
 
 pytestmark = pytest.mark.ours("the backing store")
 
@@ -281,4 +282,52 @@ def test_all_that_was_read_can_be_written(database: Database, backed: Backed) ->
         assert isinstance(wire.call("HSET", "row:1", "doc", "1e200000"), Error)
     assert database.query(kept) == before
     assert database.query("SELECT DISTINCT name FROM rows") == [(None,)]
+    assert dead_letters(database) == []
+
+
+def test_keys_that_no_row_can_have(database: Database, backed: Backed) -> None:
+    """They are missing, and writes of them are refused as those of values that do not fit."""
+    small = "smallint" if database.kind == "postgres" else "integer"
+    least = -(2**15) if database.kind == "postgres" else -(2**63)
+    database.execute(
+        f"CREATE TABLE numbers (id {small} PRIMARY KEY, name text)",
+        f"CREATE TABLE hash (id {small} PRIMARY KEY, name text)",
+        "CREATE TABLE names (id varchar(5) PRIMARY KEY, name text)",
+    )
+    writes = 'as = "column"\ncolumn = "name"\ndirection = "write-behind"\n'
+    server = backed(
+        f'[numbers]\nkey = "n:{{id}}"\n{writes}[names]\nkey = "t:{{id}}"\n{writes}'
+        '[hash]\nkey = "h:{id}"\n'
+    )
+    with server.wire() as wire:
+        before = figure(server, "queries")
+        unfit = [b"n:%d" % (least - 1), b"h:%d" % (least - 1), b"t:abcdef", b"t:\xff", b"t:\0"]
+        for key in unfit:
+            assert wire.call("GET", key) is None
+            assert wire.call("EXISTS", key) == wire.call("DEL", key) == 0
+            for words in (
+                ("SET", key, "x"),
+                ("SET", key, "x", "EX", "100"),
+                ("MSET", "plain", "x", key, "x"),
+                ("APPEND", key, "x"),
+                ("HSET", key, "name", "x"),
+                ("LPUSH", key, "x"),
+                ("COPY", "other", key),
+            ):
+                wire.call("SET", "other", "x")
+                reply = wire.call(*words)
+                assert isinstance(reply, Error), words
+                assert reply.startswith(b"MISFIT the value does not fit mapping '"), words
+                assert words[0] != "SET" or key.startswith(b"h") or b"column id" in bytes(reply)
+            # Beside others that fit.
+            for number in range(99):
+                wire.send(encode("SET", key if number == 50 else f"n:{number}", "y"))
+            for number in range(99):
+                assert isinstance(wire.reply(), Error) == (number == 50)
+            assert wire.call("EXISTS", key) == 0
+        assert figure(server, "queries") == before
+        for fit in (b"n:%d" % least, "t:\u00c4\u00c4\u00c4\u00c4\u00c4".encode()):
+            assert wire.call("SET", fit, "x") == b"OK"
+        write(wire)
+    assert database.query("SELECT min(id), count(*) FROM numbers") == [(least, 99)]
     assert dead_letters(database) == []

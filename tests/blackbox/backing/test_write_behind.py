@@ -125,14 +125,20 @@ def test_many_writes_that_come_together(database: Database, backed: Backed) -> N
 
 def test_rows_that_are_not_in_memory_go_too(users: Database, backed: Backed) -> None:
     """DEL and what may leave nothing: the row would come back otherwise."""
-    users.execute("INSERT INTO users VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3)")
+    users.execute(
+        "INSERT INTO users VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3), (4, 'four', 4)"
+    )
     server = backed(USERS)
     assert ask(server, "DEL", "user:1", "user:9") == 1
     with server.wire() as wire:
+        payload = wire.call("DUMP", "user:3")
+        assert isinstance(payload, bytes)
+        # What is past its time when it comes takes the place of what was there.
+        assert wire.call("RESTORE", "user:4", "1", payload, "ABSTTL", "REPLACE") == b"OK"
         wire.call("MULTI")
         wire.call("UNLINK", "user:2")
         assert wire.call("EXEC") == [1]
-    assert ask(server, "EXISTS", "user:1", "user:2") == 0
+    assert ask(server, "EXISTS", "user:1", "user:2", "user:4") == 0
     write_all(server)
     assert rows(users) == [(3, "three", 3)]
 
@@ -222,6 +228,27 @@ archive = "past"
     assert [row[:3] for row in rows(database, "past")] == [(1, "one", 7)]
     assert ask(server, "HGETALL", "kept:1") == [b"name", b"one", b"age", b"7"]  # read again
     assert ask(server, "HGETALL", "gone:1") == []
+
+
+def test_what_expired_is_archived_though_it_is_overwritten(
+    database: Database, backed: Backed
+) -> None:
+    database.execute("CREATE TABLE prices (id integer PRIMARY KEY, price integer)")
+    server = backed(
+        '[prices]\nkey = "price:{id}"\nas = "column"\ncolumn = "price"\n'
+        'direction = "write-behind"\nexpired = "archive"\n',
+        *("--enable-debug-command", "yes"),
+    )
+    with server.wire() as wire:
+        assert wire.call("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"OK"
+        for number in range(1, 4):
+            assert wire.call("SET", f"price:{number}", number, "PXAT", "1") == b"OK"
+        assert wire.call("MSET", "price:1", "10", "price:2", "20") == b"OK"
+        wire.send(encode("SET", "price:3", "30") * 10)
+        assert [wire.reply() for _ in range(10)] == [b"OK"] * 10
+    write_all(server)
+    assert rows(database, "prices") == [(1, 10), (2, 20), (3, 30)]
+    assert [row[:2] for row in rows(database, "prices_archive")] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_key_that_expired_before_its_row_was_written(users: Database, backed: Backed) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from distcache_server.arguments import Args
 from distcache_server.client import Client
+from distcache_server.events import STRING
 from distcache_server.keyspace import Keyspace
 
 from tests.support.direct import Direct
@@ -131,6 +132,29 @@ def contents(keyspace: Keyspace) -> dict[bytes, object]:
         )
         for key, value in keyspace.values.items()
     }
+
+
+@pytest.mark.parametrize("line", ["SET k v", "SET k v XX", "MSET k v", "SETNX k v", "GETSET k v"])
+def test_a_key_expires_before_it_is_overwritten(line: str) -> None:
+    direct = Direct(now_ms=NOW_MS)
+    direct("SET", "k", "5", "PX", "10")
+    log = logging(direct)
+    direct.now_ms += 10
+    direct(*line.split())
+    assert log[0] == [b"del", b"k"]
+    assert direct.keyspace.expired == 1
+    assert direct("PTTL", "k") == (b":-2\r\n" if "XX" in line else b":-1\r\n")
+
+
+def test_keys_expire_before_they_are_overwritten_together() -> None:
+    direct = Direct(now_ms=NOW_MS)
+    direct("SET", "k", "5", "PX", "10")
+    direct("SET", "l", "5", "PX", "11")
+    log = logging(direct)
+    direct.keyspace.now_ms += 10
+    direct.keyspace.put_many([b"k", b"l"], [b"v", b"w"], b"set", STRING)
+    assert log == [[b"del", b"k"]]
+    assert direct("PTTL", "l") == direct("PTTL", "k") == b":-1\r\n"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -11,6 +11,7 @@ from distcache_replication.backing import kinds, mapping
 from distcache_replication.backing.changes import change, changes_of_strings
 from distcache_replication.backing.errors import Unfit
 from distcache_replication.backing.kinds import Kind
+from distcache_replication.backing.pattern import matcher
 from distcache_replication.backing.plan import Column, Plan, Table, bind
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,57 @@ def test_changes_of_many_strings_are_those_of_each() -> None:
     assert changes_of_strings(keys, of, variables, rdb.STRING, [b"1", b"x"]) is None
     hashes = plan(kinds.text(), "hash")
     assert changes_of_strings(keys, hashes, variables, rdb.STRING, [b"1", b"2"]) is None
+
+
+def keyed(key: str, *kinds_: Kind) -> Plan:
+    """A plan of keys with these variables, ``a``, ``b`` and so on."""
+    map_ = f'[rows]\nkey = "{key}"\nas = "column"\ncolumn = "value"\n'
+    names = "abc"[: len(kinds_)]
+    columns = [Column(name, kind, kind.name) for name, kind in zip(names, kinds_, strict=True)]
+    columns.append(Column("value", kinds.text(), "text"))
+    return bind(mapping.load(map_)[0], Table(("rows",), tuple(columns), (tuple(names),)))
+
+
+INT2, VARCHAR = kinds.integer("int2", 16), kinds.text("varchar(3)", 3)
+IN_KEYS = [
+    keyed("row:{a}", INT2),
+    keyed("row:{a}", kinds.integer("int8", 64)),
+    keyed("row:{a}", kinds.text()),
+    keyed("row:{a}", kinds.BYTES),
+    keyed("\u00e4{a}", VARCHAR),
+    keyed("row:{a:int}", kinds.text()),
+    keyed("row:{a}", kinds.UUID),
+    keyed("{a}-{b}:{c}", VARCHAR, INT2, kinds.text()),
+]
+UUID = b"123e4567-e89b-12d3-a456-426614174abc"
+IN_KEY = st.one_of(
+    st.integers(-40_000, 40_000).map(b"%d".__mod__),
+    st.sampled_from([b"9223372036854775807", b"9223372036854775808", b"-9223372036854775809"]),
+    st.sampled_from([b"32767", b"32768", b"-32768", b"-32769", b"abcd", b"\0", b"\xff", UUID]),
+    st.text(min_size=1, max_size=5).map(str.encode),
+)
+
+
+@pytest.mark.parametrize("of", IN_KEYS, ids=lambda it: it.pattern.source)
+@given(values=st.lists(st.tuples(IN_KEY, IN_KEY, IN_KEY), min_size=1, max_size=3))
+def test_keys_that_are_known_to_fit_do(of: Plan, values: list[tuple[bytes, ...]]) -> None:
+    match = matcher([of.pattern])
+    keys = [of.pattern.key(parts[: len(of.keys)]) for parts in values]
+    for key in keys:
+        found = match(key)
+        if found is None:
+            continue
+        row = of.key_of(key, found[1])
+        with nullcontext() if row is not None else pytest.raises(Unfit, match="in the key"):
+            of.judge_key(key, found[1])
+        assert row is not None or not of.takes_keys(keys)
+        if row is not None:
+            # No two keys are the same row.
+            assert tuple(it.encode() if isinstance(it, str) else it for it in row) == found[1]
+
+
+def test_usual_keys_are_known_to_fit() -> None:
+    assert keyed("row:{a}", kinds.integer("int8", 64)).takes_keys([b"row:1", b"row:1%017d" % 7])
+    assert keyed("row:{a}", kinds.text()).takes_keys([b"row:" + b"a" * 1000])
+    assert keyed("row:{a}", VARCHAR).takes_keys([b"row:abc", b"row:a"])
+    assert keyed("row:{a}", kinds.UUID).takes_keys([b"row:" + UUID])
