@@ -17,7 +17,7 @@ BIG = 1 << 20
 
 def answers(server: Server) -> bool:
     """Somebody else is served."""
-    with server.wire(timeout=5) as wire:
+    with server.wire() as wire:
         return bool(wire.call("PING") == b"PONG")
 
 
@@ -185,7 +185,7 @@ class TestBeforeAuthentication:
 
 
 def answers_with(server: Server, password: str) -> bool:
-    with server.wire(timeout=5) as wire:
+    with server.wire() as wire:
         wire.call("AUTH", password)
         return bool(wire.call("PING") == b"PONG")
 

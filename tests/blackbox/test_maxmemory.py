@@ -148,11 +148,11 @@ def test_what_is_evicted_is_announced(full: redis.Redis) -> None:
     full.config_set("notify-keyspace-events", "Ee")
     with full.pubsub() as events:
         events.psubscribe("__keyevent@*__:evicted")
-        assert events.get_message(timeout=5)
+        assert events.get_message(timeout=20)
         limit(full, "allkeys-lru")
         for n in range(1000):
             full.set(f"key:{n}", "v" * 1000)
-        message = events.get_message(timeout=5)
+        message = events.get_message(timeout=20)
     assert message is not None
     assert message["channel"] == b"__keyevent@0__:evicted"
     assert not full.exists(message["data"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.backing.conftest import Backed
+from tests.blackbox.backing.conftest import PATIENT, Backed
 from tests.support import Error, Process, StartServer, eventually, free_port
 from tests.support.databases import Database
 from tests.support.replication import ask, info
@@ -141,7 +141,7 @@ def test_all_types_are_there_for_a_server_that_has_nothing(
     database: Database, start_server: StartServer
 ) -> None:
     """Without a map: keys of any type, in a table of our own."""
-    options = ("--backing-store", database.address, "--backing-stream", "one")
+    options = ("--backing-store", database.address, "--backing-stream", "one", *PATIENT)
     server = start_server(*options)
     keys: list[str | bytes] = ["dated", "stream"]
     keys += {words[1] for words in commands() if isinstance(words[1], str | bytes)}
@@ -275,7 +275,7 @@ def test_what_the_database_refuses(database: Database, backed: Backed) -> None:
 
 def test_flushall(database: Database, backed: Backed, start_server: StartServer) -> None:
     """It empties tables that are ours alone, and is refused where it would drop rows."""
-    server = start_server("--backing-store", database.address)
+    server = start_server("--backing-store", database.address, *PATIENT)
     for number in range(5):
         ask(server, "SET", f"key:{number}", "x")
     write_all(server)
@@ -380,7 +380,7 @@ def test_write_through_of_clients_that_block(
     file = tmp_path / "map.toml"
     file.write_text('[any]\nkey = "{key}"\nas = "any"\ndirection = "write-through"\n')
     server = start_server(
-        *("--backing-store", database.address),
+        *("--backing-store", database.address, *PATIENT),
         *("--backing-map", str(file)),
     )
     with server.wire() as waiting, server.wire() as wire:
