@@ -297,9 +297,12 @@ def test_flushall(database: Database, backed: Backed, start_server: StartServer)
 def test_keys_that_are_not_written_stay_in_memory(database: Database, backed: Backed) -> None:
     database.execute("CREATE TABLE users (id integer PRIMARY KEY, name text)")
     server = backed(USERS, "--maxmemory-policy", "allkeys-lru", "--backing-batch-delay", "300000")
-    for number in range(100):
-        ask(server, "HSET", f"user:{number}", "name", "x" * 100)
+    write_all(server)  # there is another batch in five seconds
+    ask(server, "DEL", "unmapped")
     with server.wire() as wire:
+        for number in range(100):
+            wire.command("HSET", f"user:{number}", "name", "x" * 100)
+        assert [wire.reply() for _ in range(100)] == [1] * 100
         assert wire.call("CONFIG", "SET", "maxmemory", "1kb") == b"OK"
         reply = wire.call("HSET", "user:100", "name", "y")
         assert isinstance(reply, Error)

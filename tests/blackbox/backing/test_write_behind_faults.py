@@ -39,6 +39,7 @@ direction = "write-behind"
 """
 TABLE = "CREATE TABLE users (id integer PRIMARY KEY, name text, age integer)"
 LAZY = ("--backing-batch-delay", "300000")
+"""There is a batch five seconds after the last one all the same."""
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def users(database: Database) -> Database:
 
 
 def stop_writing(server: Process) -> None:
-    """From now on batches wait, but for who waits for them."""
+    """From now on batches wait for five seconds, but for who waits for them."""
     ask(server, "CONFIG", "SET", "backing-batch-delay", "300000")
 
 
