@@ -148,7 +148,7 @@ class Process(Server):
             return int(found[1]) == self.pid and (self._loads_slowly or b"\nloading:1" not in facts)
 
         try:
-            eventually(answered, timeout=30)
+            eventually(answered, timeout=60)
         except AssertionError:
             return False
         return self.is_running()
