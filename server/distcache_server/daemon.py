@@ -316,7 +316,7 @@ async def serve(
     ``port`` 0 takes a free one.  ``settings`` are directives of redis.conf, with ``_`` for ``-``:
     ``serve(maxmemory="100mb", appendonly="no")``.  A snapshot is loaded where ``dir`` or
     ``dbfilename`` says which, and saved where ``save`` says when.  Raises
-    ConfigError, CannotListen, CannotLoad.
+    ConfigError, CannotListen, CannotLoad, CannotBack.
     """
     config = Config()
     words = ["--port", str(port), "--bind", host, "--save", ""]

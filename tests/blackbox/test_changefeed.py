@@ -21,7 +21,7 @@ import redis
 
 from tests.support import Process, StartServer, eventually
 from tests.support.changefeed import KEY, Contents, contents, entries, read_all, replay
-from tests.support.replication import info
+from tests.support.replication import SETTINGS, info
 from tests.support.servers import OURS
 from tests.support.writes import write
 
@@ -635,7 +635,7 @@ def test_the_command_line_shows_a_line_for_each_event(start_server: StartServer)
 
 
 def test_a_reader_goes_on_at_a_replica_that_was_promoted(start_server: StartServer) -> None:
-    old = start_server(*DURABLE)
+    old = start_server(*DURABLE, *SETTINGS)
     new = start_server(*DURABLE, "--replicaof", f"127.0.0.1 {old.port}")
     with old.client() as client, new.client() as other:
         eventually(lambda: other.info("replication")["master_link_status"] == "up")
@@ -659,7 +659,7 @@ def test_a_reader_goes_on_at_a_replica_that_was_promoted(start_server: StartServ
 
 def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: StartServer) -> None:
     """The offset that is waited for comes in a log that the cursor has not begun with."""
-    one, other = start_server(*DURABLE), start_server(*DURABLE)
+    one, other = (start_server(*DURABLE, *SETTINGS) for _ in range(2))
     replica = start_server(*DURABLE)
     with one.client() as first, other.client() as second, replica.client() as client:
 

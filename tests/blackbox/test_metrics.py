@@ -14,6 +14,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import Process, StartServer, eventually, free_port
+from tests.support.replication import SETTINGS
 
 pytestmark = pytest.mark.ours("metrics-port is a directive of distcache")
 
@@ -248,7 +249,7 @@ def test_health(observed: Observed) -> None:
 
 
 def test_a_replica_that_loses_its_primary(start_server: StartServer) -> None:
-    primary = start_server()
+    primary = start_server(*SETTINGS)
     replica = Observed(start_server, "--replicaof", f"{primary.host} {primary.port}")
     eventually(lambda: replica.json("/replica?lag=1mb")[0] == 200)
     assert replica.json("/replica")[0] == 200

@@ -250,7 +250,7 @@ async def acknowledgements(it: Pair) -> None:
     it.between.open.set()
     await it.agree()
     await it.client.set("key", 2)
-    assert await it.client.wait(1, 5000) == 1
+    assert await it.client.wait(1, 30_000) == 1
 
 
 async def test_acknowledgements() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import Process, StartServer, Wire
+from tests.support.replication import SETTINGS
 from tests.support.resp import encode
 from tests.support.samples import commands
 from tests.support.servers import OURS, redis_server
@@ -156,7 +157,7 @@ def test_the_file_is_the_state_at_its_beginning(start_server: StartServer) -> No
     with server.wire() as wire:
         wire.call("SADD", "set", *range(1000), "word")
         wire.call("SET", "key", "before")
-        wire.call("CONFIG", "SET", "rdb-key-save-delay", 300_000)
+        wire.call("CONFIG", "SET", "rdb-key-save-delay", 1_000_000)
         wire.call("BGSAVE")
         wire.call("SET", "key", "after")
         wire.call("SET", "new", "after")
@@ -287,7 +288,7 @@ def test_a_flush_is_saved(start_server: StartServer) -> None:
 def test_a_replica_goes_on_from_the_beginning_of_the_history(tmp_path: Path) -> None:
     """It was stopped before its primary had a log."""
     points = ("--save", "3600", "1")
-    primary = Process(OURS, ("--repl-diskless-sync-delay", "0", *points), tmp_path / "primary")
+    primary = Process(OURS, (*SETTINGS, *points), tmp_path / "primary")
     follow = ("--replicaof", f"127.0.0.1 {primary.port}", *points)
     replica = Process(OURS, follow, tmp_path / "replica")
     try:

@@ -59,6 +59,7 @@ def test_everything_comes_back(start_server: StartServer) -> None:
     server = start_server()
     with server.wire() as wire:
         fill(wire)
+        assert wire.call("DEBUG", "SET-ACTIVE-EXPIRE", 0) == b"OK"
         wire.call("SET", "soon gone", "value", "PX", 1)
         assert wire.call("SAVE") == b"OK"
         wire.call("DEL", "soon gone")

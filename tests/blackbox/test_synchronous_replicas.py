@@ -20,7 +20,8 @@ GETACK = b"GETACK\r\n$1\r\n*\r\n"
 def primary(request: pytest.FixtureRequest, start_server: StartServer) -> Process:
     fsync = request.param
     logging = () if fsync == "no" else ("--appendonly", "yes", "--appendfsync", fsync)
-    return start_server("--synchronous-replicas", "1", *logging)
+    patient = ("--synchronous-replicas-timeout", "60000")
+    return start_server("--synchronous-replicas", "1", *patient, *logging)
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ class SqliteDatabase:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "rows.db"
         self.address = f"sqlite:///{self.path}"
-        self._connection = sqlite3.connect(self.path, isolation_level=None)
+        self._connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
 
     def execute(self, *statements: str) -> None:
         for statement in statements:

@@ -69,7 +69,9 @@ class Process(Server):
     """A server process of our own, with its folder and its log."""
 
     def __init__(self, command: Sequence[str], arguments: Sequence[str], folder: Path) -> None:
-        """Start `command` on a free port and wait until it answers.
+        """Start `command` on a free port and wait until it answers, and has loaded its keys.
+
+        Where it has a `--key-load-delay` it is to be seen while it loads them.
 
         `arguments` are directives (`"--maxmemory", "10mb"`) or a configuration file with more of
         them, as redis-server takes them. Where they set a port, that port is used.
@@ -77,6 +79,7 @@ class Process(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log_file = folder / "log"
+        self._loads_slowly = "--key-load-delay" in arguments
         for attempt in range(5):
             port = _port_in(arguments) or free_port()
             super().__init__("127.0.0.1", port)
@@ -128,22 +131,24 @@ class Process(Server):
             )
 
     def _answers(self) -> bool:
-        """Wait for the first reply, an be it NOAUTH; False when it has exited or hangs."""
+        """Wait for the first reply, and be it NOAUTH; False when it has exited or hangs."""
 
         def answered() -> bool:
             if not self.is_running():
                 return True
             try:
                 with self.wire(timeout=20) as wire:
-                    facts = wire.call("INFO", "server")
+                    facts = wire.call("INFO", "server", "persistence")
             except OSError:
                 return False
             # Another server may have taken the port: then ours is about to exit.
             found = re.search(rb"process_id:(\d+)", facts) if isinstance(facts, bytes) else None
-            return found is None or int(found[1]) == self.pid
+            if found is None:
+                return True
+            return int(found[1]) == self.pid and (self._loads_slowly or b"\nloading:1" not in facts)
 
         try:
-            eventually(answered, timeout=30)
+            eventually(answered, timeout=60)
         except AssertionError:
             return False
         return self.is_running()

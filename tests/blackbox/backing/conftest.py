@@ -47,6 +47,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 Backed = Callable[..., Process]
 
+PATIENT = ("--backing-timeout", "20000")
+"""For loads and for the checks at the start: on a busy machine both can take over a second."""
+
 
 @pytest.fixture
 def backed(database: Database, start_server: StartServer, tmp_path: Path) -> Backed:
@@ -56,7 +59,8 @@ def backed(database: Database, start_server: StartServer, tmp_path: Path) -> Bac
         path = tmp_path / "map.toml"
         path.write_text(text)
         return start_server(
-            "--backing-store", database.address, "--backing-map", str(path), *directives
+            *("--backing-store", database.address, "--backing-map", str(path)),
+            *(*PATIENT, *directives),
         )
 
     return start

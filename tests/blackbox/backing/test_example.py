@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio as redis
 
 from examples.customers import after, before
+from tests.blackbox.backing.conftest import PATIENT
 from tests.support import Process, StartServer, eventually
 from tests.support.databases import PostgresDatabase
 from tests.support.replication import ask
@@ -36,7 +37,7 @@ def started(shop: PostgresDatabase, start_server: StartServer) -> Process:
     shop.execute("DROP TRIGGER changed ON customers")
     words = (
         *("--backing-store", shop.address, "--backing-map", str(FOLDER / "map.toml")),
-        *("--backing-invalidation", "notify", "--backing-slot", shop.name),
+        *("--backing-invalidation", "notify", "--backing-slot", shop.name, *PATIENT),
     )
     done = subprocess.run(
         [*OURS, *words, "--backing-setup-sql"], capture_output=True, text=True, check=True

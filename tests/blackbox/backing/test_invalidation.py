@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import Process, StartServer, eventually
 from tests.support.databases import PostgresDatabase, Session
+from tests.support.replication import SETTINGS
 from tests.support.servers import OURS
 
 pytestmark = pytest.mark.ours("the backing store")
@@ -197,7 +198,7 @@ def test_a_commit_that_nobody_sees_yet(cache: Cache) -> None:
 
 
 def test_replicas_follow(cache: Cache, start_server: StartServer) -> None:
-    server = cache.start()
+    server = cache.start(*SETTINGS)
     replica = start_server(*cache.words, "--replicaof", f"127.0.0.1 {server.port}")
     with server.client(decode_responses=True) as client, replica.client() as other:
         assert client.hget("user:1", "name") == "name 1"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from distcache_server.__main__ import main
 
-from tests.blackbox.backing.conftest import Backed
+from tests.blackbox.backing.conftest import PATIENT, Backed
 from tests.support import Process, StartServer, free_port
 from tests.support.databases import Database, PostgresDatabase
 
@@ -45,7 +45,8 @@ def tables(database: Database) -> Database:
 def tried(database: Database, folder: Path, text: str) -> int:
     path = folder / "map.toml"
     path.write_text(text)
-    return main(["--backing-store", database.address, "--backing-map", str(path), "--test-config"])
+    words = ["--backing-store", database.address, "--backing-map", str(path), *PATIENT]
+    return main([*words, "--test-config"])
 
 
 @pytest.mark.parametrize(("text", "problem", "cure"), BAD, ids=[it[1] for it in BAD])
@@ -90,7 +91,7 @@ def test_rights(
     )
     path = tmp_path / "map.toml"
     address = postgres.address.replace("postgres@", f"{role}:hunter2@")
-    words = ["--backing-store", address, "--backing-map", str(path), "--test-config"]
+    words = ["--backing-store", address, "--backing-map", str(path), *PATIENT, "--test-config"]
     path.write_text('[users]\nkey = "user:{id}"\n')
     assert main(words) == 1
     assert "may not read column id of table public.users: GRANT SELECT" in capsys.readouterr().err
@@ -120,7 +121,7 @@ def test_set_up_of_keys_of_any_type(
     path = tmp_path / "map.toml"
     path.write_text('[any]\nkey = "{key}"\nas = "any"\ndirection = "write-behind"\n')
     address = postgres.address.replace("postgres@", f"{role}@")
-    words = ["--backing-store", address, "--backing-map", str(path)]
+    words = ["--backing-store", address, "--backing-map", str(path), *PATIENT]
     words += ["--backing-invalidation", "decoding", "--backing-publication", role]
     assert main([*words, "--backing-setup-sql"]) == 0
     printed = capsys.readouterr().out
@@ -179,7 +180,7 @@ def _info(server: Process) -> bytes:
 def test_passwords_are_not_shown(postgres: PostgresDatabase, start_server: StartServer) -> None:
     postgres.execute("CREATE TABLE users (id integer PRIMARY KEY, name text)")
     address = postgres.address.replace("postgres@", "postgres:hunter2@") + "?sslmode=disable"
-    server = start_server("--backing-store", address)
+    server = start_server("--backing-store", address, *PATIENT)
     with server.client(decode_responses=True) as client:
         shown = postgres.address + "?sslmode=disable"
         server_info = _info(server)
@@ -193,7 +194,7 @@ def test_keys_of_any_type(database: Database, start_server: StartServer) -> None
     from distcache_replication import rdb
     from distcache_replication.backing.packing import pack
 
-    server = start_server("--backing-store", database.address)
+    server = start_server("--backing-store", database.address, *PATIENT)
     rows: list[tuple[bytes, bytes, str]] = [
         (b"string", pack(rdb.STRING, b"\x00\xff"), "NULL"),
         (b"list", pack(rdb.LIST, [b"a", b"b", b"a"]), "NULL"),

@@ -10,7 +10,7 @@ import redis
 from tests.blackbox.backing.conftest import Backed
 from tests.support import Error, Process, eventually, plain
 from tests.support.databases import Database
-from tests.support.replication import ask
+from tests.support.replication import SETTINGS, ask
 
 pytestmark = pytest.mark.ours("the backing store")
 
@@ -198,7 +198,7 @@ def test_keys_of_several_columns(database: Database, backed: Backed) -> None:
 
 
 def test_replicas_get_rows_and_load_none(users: Database, backed: Backed) -> None:
-    primary = backed(MAP)
+    primary = backed(MAP, *SETTINGS)
     replica = backed(MAP, "--replicaof", f"127.0.0.1 {primary.port}")
     with (
         primary.client(decode_responses=True) as first,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.backing.conftest import Backed
+from tests.blackbox.backing.conftest import PATIENT, Backed
 from tests.support import Error, Process, StartServer, eventually, free_port
 from tests.support.databases import Database
 from tests.support.replication import ask, info
@@ -147,7 +147,7 @@ def test_all_types_are_there_for_a_server_that_has_nothing(
     database: Database, start_server: StartServer
 ) -> None:
     """Without a map: keys of any type, in a table of our own."""
-    options = ("--backing-store", database.address, "--backing-stream", "one")
+    options = ("--backing-store", database.address, "--backing-stream", "one", *PATIENT)
     server = start_server(*options)
     keys: list[str | bytes] = ["dated", "stream"]
     keys += {words[1] for words in commands() if isinstance(words[1], str | bytes)}
@@ -302,7 +302,7 @@ def test_what_the_database_refuses(database: Database, backed: Backed) -> None:
 
 def test_flushall(database: Database, backed: Backed, start_server: StartServer) -> None:
     """It empties tables that are ours alone, and is refused where it would drop rows."""
-    server = start_server("--backing-store", database.address)
+    server = start_server("--backing-store", database.address, *PATIENT)
     for number in range(5):
         ask(server, "SET", f"key:{number}", "x")
     write_all(server)
@@ -324,9 +324,12 @@ def test_flushall(database: Database, backed: Backed, start_server: StartServer)
 def test_keys_that_are_not_written_stay_in_memory(database: Database, backed: Backed) -> None:
     database.execute("CREATE TABLE users (id integer PRIMARY KEY, name text)")
     server = backed(USERS, "--maxmemory-policy", "allkeys-lru", "--backing-batch-delay", "300000")
-    for number in range(100):
-        ask(server, "HSET", f"user:{number}", "name", "x" * 100)
+    write_all(server)  # there is another batch in five seconds
+    ask(server, "DEL", "unmapped")
     with server.wire() as wire:
+        for number in range(100):
+            wire.command("HSET", f"user:{number}", "name", "x" * 100)
+        assert [wire.reply() for _ in range(100)] == [1] * 100
         assert wire.call("CONFIG", "SET", "maxmemory", "1kb") == b"OK"
         reply = wire.call("HSET", "user:100", "name", "y")
         assert isinstance(reply, Error)
@@ -407,7 +410,7 @@ def test_write_through_of_clients_that_block(
     file = tmp_path / "map.toml"
     file.write_text('[any]\nkey = "{key}"\nas = "any"\ndirection = "write-through"\n')
     server = start_server(
-        *("--backing-store", database.address),
+        *("--backing-store", database.address, *PATIENT),
         *("--backing-map", str(file)),
     )
     with server.wire() as waiting, server.wire() as wire:

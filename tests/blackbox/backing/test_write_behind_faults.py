@@ -19,7 +19,7 @@ from distcache_server import snapshot
 from distcache_server.engine import Engine
 from distcache_server.replay import Replay
 
-from tests.blackbox.backing.conftest import Backed
+from tests.blackbox.backing.conftest import PATIENT, Backed
 from tests.support import Error, Process, StartServer, eventually
 from tests.support.commits import Commits
 from tests.support.databases import Database, PostgresDatabase
@@ -40,7 +40,7 @@ direction = "write-behind"
 """
 TABLE = "CREATE TABLE users (id integer PRIMARY KEY, name text, age integer)"
 LAZY = ("--backing-batch-delay", "300000")
-PATIENT = ("--backing-timeout", "20000")
+"""There is a batch five seconds after the last one all the same."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def users(database: Database) -> Database:
 
 
 def stop_writing(server: Process) -> None:
-    """From now on batches wait, but for who waits for them."""
+    """From now on batches wait for five seconds, but for who waits for them."""
     ask(server, "CONFIG", "SET", "backing-batch-delay", "300000")
 
 
@@ -107,7 +107,7 @@ def comparable(kind: int, value: Any) -> tuple[int, Any]:
 def test_rows_are_the_keys_as_of_a_position(database: Database, start_server: StartServer) -> None:
     """At every moment, whatever is written: what a prefix of the log makes of nothing."""
     server = start_server(
-        *("--backing-store", database.address, "--backing-batch-delay", "0"),
+        *("--backing-store", database.address, *PATIENT, "--backing-batch-delay", "0"),
         *("--repl-diskless-sync-delay", "0", "--backing-batch-size", "5"),
     )
     generator = random.Random(5)
@@ -273,7 +273,8 @@ def test_the_reply_to_a_commit_is_lost(
     with Commits(users) as way:
         way.catch()
         server = start_server(
-            *("--backing-store", way.address, "--backing-map", str(tmp_path / "map.toml"))
+            *("--backing-store", way.address, "--backing-map", str(tmp_path / "map.toml")),
+            *PATIENT,
         )
         ask(server, "HSET", "user:1", "age", "1")
         write_all(server)
@@ -488,11 +489,10 @@ def test_sentinel_fails_over(users: Database, tmp_path: Path) -> None:
 def test_a_write_that_is_not_there_in_time(users: Database, backed: Backed) -> None:
     """The client of write-through is told; the write follows."""
     assert isinstance(users, PostgresDatabase)
-    server = backed(
-        USERS.replace("behind", "through"), "--backing-through-timeout", "200", *PATIENT
-    )
+    server = backed(USERS.replace("behind", "through"))
     with server.wire() as wire:
         assert wire.call("HSET", "user:1", "name", "one") == 1
+        assert wire.call("CONFIG", "SET", "backing-through-timeout", "200") == b"OK"
         users.server.kill()
         reply = wire.call("HSET", "user:1", "name", "two")
         assert isinstance(reply, Error)

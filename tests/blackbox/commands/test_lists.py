@@ -520,12 +520,12 @@ def test_events(client: redis.Redis) -> None:
     client.execute_command("CONFIG", "SET", "notify-keyspace-events", "Elg")
     with client.pubsub() as pubsub:
         pubsub.psubscribe("__keyevent@*")
-        assert pubsub.get_message(timeout=5)
+        assert pubsub.get_message(timeout=20)
         for line, expected in EVENTS.items():
             client.execute_command(*line.split())
             client.execute_command("PUBLISH", "__keyevent@end", "")
             seen = []
-            while (message := pubsub.get_message(timeout=5)) and message["data"]:
+            while (message := pubsub.get_message(timeout=20)) and message["data"]:
                 event = message["channel"].decode().partition(":")[2]
                 seen.append(f"{event} {message['data'].decode()}")
             assert seen == expected, line

@@ -321,14 +321,14 @@ def test_waiting_for_the_topic(broker: Broker, topic: str, publish: Publish) -> 
 def test_a_clean_end_publishes_what_is_left(
     broker: Broker, topic: str, publish: Publish, words: tuple[str, ...]
 ) -> None:
-    server = publish("--appendfsync", "everysec")
+    server = publish("--appendfsync", "everysec", "--shutdown-timeout", "60")
     eventually(lambda: state(server)["state"] == "publishing", timeout=60)
     wait_published(server)
     with server.wire() as wire:
         for number in range(2000):
             wire.command("SET", f"key{number}", "x" * 100)
         wire.command("SHUTDOWN", *words)
-        server.process.wait(60)
+        server.process.wait(90)
     found = len(documents(broker, topic))
     assert found == 2000 if not words else found <= 2000
 

@@ -124,7 +124,7 @@ def test_what_the_broker_does_not_take(broker: Broker, target: Target) -> None:
 @pytest.mark.parametrize("transactions", [True, False])
 def test_a_broker_that_is_killed(broker: Broker, target: Target, transactions: bool) -> None:
     target = replace(target, transactions=transactions)
-    sink = Sink(target, reach_s=2, commit_s=4)
+    sink = Sink(target, reach_s=4, commit_s=6)
     sink.open()
     sink.publish(batch(target, "one"), mark(10))
     broker.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from distcache_server import CannotListen, ConfigError, serve
+from distcache_server import CannotBack, CannotListen, ConfigError, serve
 from distcache_server.pytest_plugin import DistcacheServer
 
 PAGE = Path(__file__).parents[3] / "docs" / "embedding.md"
@@ -61,6 +61,16 @@ def test_a_wrong_setting_and_a_taken_port_are_told_apart() -> None:
             with pytest.raises(CannotListen, match=str(server.port)):
                 async with serve(port=server.port):
                     pass
+
+    asyncio.run(main())
+
+
+def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        store, map_ = f"sqlite:///{tmp_path}/rows.db", str(tmp_path / "nowhere.toml")
+        with pytest.raises(CannotBack, match=r"nowhere\.toml"):
+            async with serve(backing_store=store, backing_map=map_):
+                pass
 
     asyncio.run(main())
 
