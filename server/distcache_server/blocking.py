@@ -8,7 +8,8 @@ nothing again keeps its place and its timeout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ Queue = dict["Client", None]
 """Clients that wait for a key, the longest waiting first."""
 
 Cancel = Callable[[], None]
+
+FIRST = 16
+"""Clients of a queue that are looked at before the others."""
 
 
 class Wait(Exception):
@@ -76,6 +80,8 @@ class Blocking:
         self.finished: Callable[[Client, Wait, CommandError | None], None] = _uncounted
         """Told of each wait that has been answered."""
         self._serving = False
+        self._always = 0
+        """Clients that are told of a key that is gone."""
 
     def park(self, client: Client, wait: Wait) -> None:
         """Let the client wait; its later commands wait in its backlog."""
@@ -83,6 +89,7 @@ class Blocking:
         wait.__traceback__ = None
         client.blocked = wait
         self.clients[client] = None
+        self._always += wait.always
         keyspace = client.keyspace
         for key in wait.keys:
             keyspace.waiting.setdefault(key, {})[client] = None
@@ -99,6 +106,7 @@ class Blocking:
             return
         client.blocked = None
         self.clients.pop(client, None)
+        self._always -= wait.always
         if wait.cancel is not None:
             wait.cancel()
             wait.cancel = None
@@ -156,9 +164,10 @@ class Blocking:
             self._serving = False
 
     def _serve_key(self, keyspace: Keyspace, key: bytes) -> None:
-        # Who leaves the queue or joins it meanwhile must not disturb the walk.
-        for client in list(keyspace.waiting.get(key, ())):
+        for client in _walked(keyspace.waiting.get(key, {})):
             value = keyspace.peek(key)
+            if value is None and not self._always:
+                break  # thousands may wait for what the first of them has taken
             wait = client.blocked
             if wait is not None and (wait.always or _fits(value, wait.kind)):
                 self._retry(client, wait)
@@ -192,6 +201,17 @@ class Blocking:
             if engine.confirm is not None:
                 reply = marked_since(client, reply, logged)
             self.answer(client, reply)
+
+
+def _walked(queue: Queue) -> Iterator[Client]:
+    """Who stands in a queue, which may change meanwhile; all of a long one are seldom needed.
+
+    The first of a long one come again if they are still there.
+    """
+    long = len(queue) > FIRST
+    yield from list(islice(queue, FIRST))
+    if long:
+        yield from list(queue)
 
 
 def _fits(value: Any, kind: type | None) -> bool:

@@ -455,8 +455,12 @@ class Keyspace:
 
         That a key goes by its deadline is a change only to those who have seen it.
         """
-        for client in self.watched.get(key, ()):
+        if key not in self.watched:
+            return
+        for client in list(self.watched[key]):
             if kind != events.EXPIRED or client.watching[self, key]:
+                # Nothing else can change that: whoever has lost is not told again and again.
+                client.engine.unwatch(client)
                 client.conflict = True
 
     # Deadlines
@@ -564,7 +568,7 @@ class Keyspace:
 
     def clear(self) -> None:
         """Remove every key; the values are freed a little at a time."""
-        for key in self.watched:
+        for key in list(self.watched):
             if key in self.values:
                 self.touch_watched(key)
         for key in self.waiting:
@@ -591,7 +595,7 @@ class Keyspace:
 
         Then the ledger has to count them.
         """
-        for key in self.watched:
+        for key in list(self.watched):
             if key in self.values or key in other.values:
                 self.touch_watched(key)
         self.clear()

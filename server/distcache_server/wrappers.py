@@ -24,7 +24,7 @@ from distcache_server.errors import (
 )
 from distcache_server.lookup import find
 from distcache_server.monitoring import show
-from distcache_server.registry import Command, Handler
+from distcache_server.registry import MAY_WRITE, READONLY, Command, Handler
 from distcache_server.reply import QUEUED, Push, Replies, Wire
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ def refuse_in_multi(_: Client, __: Args) -> Any:
 
 def queue(client: Client, words: Args) -> Any:
     """Keep a command for EXEC."""
+    if client.monitoring and find(client, words).command.flags & (MAY_WRITE | READONLY):
+        raise NotWhileMonitoring
     client.queue.append(words)
     client.queued_bytes += sum(map(len, words)) + 64 * len(words)
     return QUEUED

@@ -19,7 +19,7 @@ import msgpack
 import pytest
 import redis
 
-from tests.support import Process, StartServer, eventually
+from tests.support import Error, Process, StartServer, eventually
 from tests.support.changefeed import KEY, Contents, contents, entries, read_all, replay
 from tests.support.replication import SETTINGS, info
 from tests.support.servers import OURS
@@ -431,6 +431,26 @@ def test_consumer_groups_share_the_events_and_outlive_the_server(tmp_path: Path)
             assert client.xinfo_groups(KEY) == []
     finally:
         server.kill()
+
+
+def test_who_waits_in_a_group_that_is_destroyed_is_told(start_server: StartServer) -> None:
+    server = start_server(*DURABLE)
+    read = ["XREADGROUP", "GROUP", "g", "one", "BLOCK", "0", "STREAMS"]
+    with server.wire() as wire, server.wire() as waiting, server.wire() as other:
+        wire.call("XGROUP", "CREATE", "k", "g", "$", "MKSTREAM")
+        assert wire.call("XLEN", KEY) >= 0
+        for name in ("g", "h"):
+            assert wire.call("XGROUP", "CREATE", KEY, name, "$") == b"OK"
+        waiting.command(*read, KEY, ">")
+        other.command(*read, "k", ">")
+        eventually(lambda: b"blocked_clients:2\r" in wire.call("INFO", "clients"))
+        assert wire.call("XGROUP", "DESTROY", KEY, "h") == 1
+        assert wire.call("XGROUP", "DESTROY", KEY, "g") == 1
+        told = waiting.reply()
+        assert isinstance(told, Error)
+        assert told.startswith(b"NOGROUP No such key 'distcache:changefeed' or consumer group 'g'")
+        assert not other.has_reply()
+        assert waiting.call("PING") == b"PONG"
 
 
 def deliver(client: redis.Redis, consumer: str, count: int, **options: Any) -> list[bytes]:

@@ -520,7 +520,25 @@ def _by_groups(feed: Changefeed, _: Client, words: Args) -> Any:
     """A command that is only about the groups."""
     if words[0].upper() == b"XGROUP" and words[1].upper() in (b"CREATE", b"SETID"):
         words = [*words[:4], shown(feed.id_of(words[4])) if words[4] != b"-" else b"0", *words[5:]]
-    return feed.groups.run(words, [], feed.end)
+    reply = feed.groups.run(words, [], feed.end)
+    if words[1].upper() == b"DESTROY" and reply:
+        _end_reads(feed)
+    return reply
+
+
+def _end_reads(feed: Changefeed) -> None:
+    """Tell those who wait to read in a group that is gone."""
+    blocking = feed.engine.blocking
+    for client in list(blocking.clients):
+        wait = client.blocked
+        if wait is None or wait.command is None or wait.command.name != "xreadgroup":
+            continue
+        request = Request(wait.words, grouped=True)
+        if request.keys == [CHANGEFEED]:
+            try:
+                feed.groups.to_read(request.group or b"")
+            except CommandError as error:
+                blocking.fail(client, error)
 
 
 SERVES: dict[str, Serve] = {

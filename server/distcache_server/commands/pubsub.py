@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import UnknownSubcommandOrArity
+from distcache_server.errors import Failure, UnknownSubcommandOrArity
 from distcache_server.glob import matcher
 from distcache_server.registry import (
     FAST,
@@ -100,6 +100,8 @@ def punsubscribe(client: Client, words: Args) -> Any:
 )
 def ssubscribe(client: Client, words: Args) -> Any:
     """Has messages sent to this client from shard channels."""
+    if client.engine.in_transaction:
+        raise Failure(b"SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
     act = client.engine.pubsub.subscribe_shard
     return _counted(client, b"ssubscribe", words[1:], act, lambda: len(client.shard_channels))
 

@@ -82,6 +82,8 @@ def zadd_run(client: Client, columns: Columns) -> list[Any] | None:
     """ZADD of one member each, many times; None, with nothing done, where one would fail."""
     keyspace = client.keyspace
     _, keys, words, members = columns
+    if not keyspace.waiting.keys().isdisjoint(keys):
+        return None  # who waits for one of them has it before the next command comes to it
     try:
         scores = _scores_of(words)
         sets = {key: keyspace.find_as(key, SortedSet) or SortedSet() for key in set(keys)}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Push, Server, Wire
+from tests.support import Error, Push, Server, Wire
 
 
 def told(wire: Wire, *words: str) -> Any:
@@ -100,6 +100,14 @@ def test_subscriptions_in_a_transaction(wire: Wire) -> None:
     while (reply := wire.reply()) != b"end":
         seen.append(reply)
     assert repr(Push([b"message", b"news", b"a"])) in repr(seen)
+
+
+def test_no_shard_channels_in_a_transaction(wire: Wire) -> None:
+    wire.call("MULTI")
+    assert wire.call("SSUBSCRIBE", "news") == b"QUEUED"
+    refusal = b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"
+    assert wire.call("EXEC") == [Error(refusal)]
+    assert wire.call("PUBSUB", "SHARDCHANNELS") == []
 
 
 EVENTS = [

@@ -204,6 +204,11 @@ def test_a_monitor_may_not_use_keys(monitor: Wire) -> None:
     refused = b"ERR Replica can't interact with the keyspace"
     for words in (["GET", "key"], ["SET", "key", 1], ["PUBLISH", "news", "hello"]):
         assert monitor.call(*words) == refused
+    monitor.call("MULTI")
+    assert lines(monitor, 1) == [b'0 "MULTI"']
+    assert monitor.call("GET", "key") == refused
+    assert monitor.call("DISCARD") == b"OK"
+    assert lines(monitor, 1) == [b'0 "DISCARD"']
     monitor.send(encode("MONITOR") + encode("PING"))
     assert monitor.reply() == b"PONG"
     assert lines(monitor, 1) == [b'0 "PING"']

@@ -14,6 +14,7 @@ from distcache_server.blocking import Wait
 from distcache_server.client import Client
 from distcache_server.dispatch import execute, install
 from distcache_server.engine import Engine
+from distcache_server.keyspace import Keyspace
 
 commands.load()
 
@@ -211,3 +212,34 @@ def test_waiting_leaves_no_cycles(house: House) -> None:
     gc.collect()
     wait_in_all_ways()
     assert gc.collect() == 0
+
+
+def test_few_of_many_who_wait_are_looked_at(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [house.client() for _ in range(500)]
+    for client in waiting:
+        house.run(client, "BLPOP q 0")
+    looks: list[bytes] = []
+    peek = Keyspace.peek
+
+    def counted(keyspace: Keyspace, key: bytes) -> Any:
+        looks.append(key)
+        return peek(keyspace, key)
+
+    monkeypatch.setattr(Keyspace, "peek", counted)
+    house.run(house.client(), "RPUSH q 1 2 3")
+    assert [number for number, _ in house.sent] == [client.id for client in waiting[:3]]
+    assert len(looks) < 10
+
+
+def test_all_of_many_who_wait_are_served_in_order(house: House) -> None:
+    others = [house.client() for _ in range(40)]
+    readers = [house.client() for _ in range(40)]
+    last = house.client()
+    for client in others:
+        house.run(client, "BZPOPMIN q 0")
+    for client in readers:
+        house.run(client, "XREAD BLOCK 0 STREAMS q $")
+    house.run(last, "BLPOP q 0")
+    house.run(house.client(), "XADD q 1-1 a b", "DEL q", "RPUSH q 1")
+    assert [number for number, _ in house.sent] == [it.id for it in (*readers, last)]
+    assert list(house.engine.databases[0].waiting[b"q"]) == others

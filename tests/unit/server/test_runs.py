@@ -93,3 +93,24 @@ def test_a_stream_that_has_no_more_ids(ways: Ways) -> None:
     error = b"-ERR The stream has exhausted the last possible ID, unable to add more items\r\n"
     ways.prepare(["XADD", "k", f"{SEQUENCE}-{SEQUENCE}", "a", "b"])
     assert ways(["XADD", "k", "*", "a", "b"]) == (error * TIMES,) * 3
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("waiting", "given", "served"),
+    [
+        ("BZPOPMIN k 0", [["ZADD", "k", "5", "m"], ["ZADD", "k", "1", "m"]], b"5"),
+        ("BLPOP k 0", [["RPUSH", "k", "1"], ["RPUSH", "k", "2"]], b"1"),
+        ("XREAD BLOCK 0 STREAMS k $", [["XADD", "k", "*", "a", "1"]] * 2, b"1"),
+    ],
+)
+def test_who_waits_is_served_between_the_commands_of_a_run(
+    waiting: str, given: list[list[str]], served: bytes, together: bool
+) -> None:
+    house = House(3)
+    house(encode(*waiting.split()))
+    one, two = (encode(*words) for words in given)
+    answers = house(b"", one, two) if together else house(b"", one + two, b"")
+    added = b"".join(answers[1:])
+    assert served in answers[0].split(b"\r\n")
+    assert waiting.startswith("X") or added == b":1\r\n" * 2
