@@ -265,6 +265,7 @@ class Server:
         self.unix_place.close()
         if self._leave_requests is not None:
             self._leave_requests()
+        await self.persistence.settle()
         await self.publishing.finish(self.config.shutdown_timeout)
         if self._work is not None:
             self._work.cancel()

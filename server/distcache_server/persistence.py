@@ -86,8 +86,6 @@ class Persistence:
         """Bytes in the files after the last rewrite, or at the start."""
         self.closed_size = 0
         """Bytes in increments since then, without the present one."""
-        self.complete = False
-        """The files hold all keys: false until the first base after appendonly was turned on."""
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
         self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
@@ -215,7 +213,6 @@ class Persistence:
         # So that the next start knows this history, too, if nothing is written.
         self.attach()
         self.switch(file, descriptor).write()
-        self.complete = True
         self.base_size = directory.size
 
     def attach(self) -> Disk:
@@ -247,7 +244,6 @@ class Persistence:
     def detach(self) -> None:
         """Write what is left and log no more."""
         disk, self.disk = self.disk, None
-        self.complete = False
         if disk is None:
             return
         self.engine.on_disk = None
@@ -267,6 +263,12 @@ class Persistence:
             self.log.restart(self.log.end)
         self.told()
 
+    async def settle(self) -> None:
+        """The server is about to stop: nobody is to wait for the first base, which will not be."""
+        if self.disk is not None and not self.complete:
+            self.rewriter.stop()
+            await self.rewriter.wait()
+
     async def stop(self) -> None:
         """Leave everything on disk."""
         self.saver.stop()
@@ -279,23 +281,25 @@ class Persistence:
         self._readers.shutdown(wait=True)
 
     @property
+    def complete(self) -> bool:
+        """The files hold all keys: false until the first base after appendonly was turned on."""
+        return self.disk is not None and self.disk.complete
+
+    @property
     def kept(self) -> int:
         """Up to where a start would have the log; -1 where none would, as the base is not done."""
-        return self.disk.flushed if self.disk is not None and self.complete else -1
+        return self.disk.flushed if self.disk is not None and self.disk.complete else -1
 
     def rewritten(self, well: bool) -> None:
         """A rewrite is over."""
         disk = self.disk
         if disk is None:
             return
-        if well and (disk.lost or not self.complete):
+        if well and (disk.lost or not disk.complete):
             disk.recovered()
-        elif not self.complete:
+        elif not disk.complete:
             # There never was a base, so that nothing in the increment is of use.
             self.detach()
-        if well and not self.complete:
-            self.complete = True
-            self.told()
 
     def restart(self, offset: int) -> None:
         """All keys are others now: the log goes on at another offset, and the files begin anew."""
@@ -512,7 +516,7 @@ class Persistence:
             elif disk.policy == EVERYSEC and now_s - self._flushed_s >= FLUSH_S and not held:
                 self._flushed_s = now_s
                 disk.commit()
-        elif config.appendonly and now_s - self._tried_s >= RETRY_S:
+        elif config.appendonly and now_s - self._tried_s >= RETRY_S and not self.stopping():
             # An earlier attempt to begin failed.
             self._tried_s = now_s
             self.rewriter.begin()

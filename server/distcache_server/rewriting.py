@@ -196,7 +196,8 @@ class Rewriter:
         try:
             self._check()
             if disk is None:
-                it.attach()
+                # Who takes only what cannot be lost waits for the base.
+                it.attach().complete = False
             elif known and (disk.lost or not disk.write()):
                 raise disk.error or OSError("the log cannot be written")
             it.switch(file, descriptor)
