@@ -138,9 +138,8 @@ class Server:
         ):
             config.on_change(_or_refuse(move, refusal), *names)
         config.on_change(self._allow_clients, "maxclients")
-        if config.appendonly:
-            await self.persistence.load()
-        elif self.load:
+        logged = config.appendonly and await self.persistence.load()
+        if self.load and not logged:
             await self._load()
         self.persistence.start()
         if self.engine.loading is None:

@@ -123,8 +123,12 @@ class Persistence:
 
     # Beginning and end
 
-    async def load(self) -> None:
-        """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+    async def load(self) -> bool:
+        """Load the log; clients are answered meanwhile.  Raises CannotLoad, OSError.
+
+        False where one was begun while the server ran, and it did not live to see its first base:
+        then the keys are those of the snapshot, as if it had not been begun.
+        """
         directory = self.directory
         try:
             old = upgrade(self.files, directory.folder, directory.name, split, quote)
@@ -132,8 +136,18 @@ class Persistence:
                 logs.notice("Took an old log into its directory", file=old, to=directory.folder)
             if directory.open():
                 await self._load()
+            else:
+                self._tell_of_no_log()
         except Refused as error:
             raise CannotLoad(str(error)) from None
+        return not directory.unfinished
+
+    def _tell_of_no_log(self) -> None:
+        directory, snapshot = self.directory, self.engine.snapshot.path
+        if directory.unfinished:
+            logs.warning("The log never had its first base: it is begun anew", at=directory.folder)
+        elif os.path.exists(snapshot):
+            logs.warning("There is no log yet, and the snapshot is not loaded", file=snapshot)
 
     async def _load(self) -> None:
         engine, directory = self.engine, self.directory
@@ -194,7 +208,10 @@ class Persistence:
         engine = self.engine
         self.begun = True
         if engine.config.appendonly and engine.loading is None:
-            self._append()
+            if self.directory.unfinished:
+                self.rewriter.begin()
+            else:
+                self._append()
         for change, name in (
             (self._switch_on_or_off, "appendonly"),
             (self._moved, "dir"),

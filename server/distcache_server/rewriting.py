@@ -147,7 +147,7 @@ class Rewriter:
             known = it.disk is not None and not it.disk.lost
             file = None
             if it.engine.config.appendonly:
-                create = directory.append if known else directory.create
+                create = directory.append if known else directory.create_first
                 file, descriptor = await it.off(create)
                 await self.flush_ahead()
                 self._go_on_in(file, descriptor, known)

@@ -304,3 +304,53 @@ def test_too_few_databases(start_server: StartServer, appendonly: str) -> None:
     server.stop()
     with pytest.raises(AssertionError, match="set databases to"):
         Process(OURS, ("--appendonly", appendonly, "--databases", "4"), server.folder)
+
+
+@pytest.mark.ours("Redis starts with nothing")
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_crash_before_the_first_base_is_complete(start_server: StartServer, saved: bool) -> None:
+    server = start_server("--rdb-key-save-delay", "10000000", "--save", "")
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        if saved:
+            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
+            assert wire.call("SAVE") == b"OK"
+            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 10_000_000) == b"OK"
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_flushed_offset" in wire.call("INFO", "persistence"))
+        wire.call("SET", "meanwhile", "value")
+    server.kill()
+    inside = server.folder / "appendonlydir"
+    assert (inside / "appendonly.aof.1.incr.aof").stat().st_size
+    for keys in (saved, saved + 1, saved + 2):
+        second = Process(OURS, ("--appendonly", "yes", "--save", ""), server.folder)
+        try:
+            with loaded(second) as wire:
+                assert wire.call("DBSIZE") == keys
+                wire.call("SET", keys, "value")
+                eventually(lambda: b"aof_rewrite_in_progress:0" in wire.call("INFO", "persistence"))
+        finally:
+            second.kill()
+    assert not list(inside.glob("temp-*"))
+    assert (inside / "appendonly.aof.manifest").exists()
+
+
+@pytest.mark.ours("the folder is prepared by hand")
+def test_a_log_that_lost_its_manifest_is_refused(start_server: StartServer, tmp_path: Path) -> None:
+    """Also where another was begun in its place."""
+    folder = tmp_path / "lost"
+    server = Process(OURS, ("--appendonly", "yes"), folder)
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        wire.call("BGREWRITEAOF")
+        eventually(lambda: b"aof_rewrites:1\r\n" in wire.call("INFO", "persistence"))
+    server.kill()
+    (folder / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    server = Process(OURS, ("--rdb-key-save-delay", "10000000"), folder)
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_flushed_offset" in wire.call("INFO", "persistence"))
+    server.kill()
+    with pytest.raises(AssertionError, match="the manifest is missing"):
+        Process(OURS, ("--appendonly", "yes"), folder)
