@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -293,6 +294,10 @@ def test_a_replica_that_resumes_is_answered_before_it_is_sent_the_log(start: Sta
         assert [b"SET", b"key", b"value"] in (wire.reply(), wire.reply())
 
 
+def _flat(reply: Any) -> bytes:
+    return b" ".join(map(_flat, reply)) if isinstance(reply, list) else reply
+
+
 def test_a_reader_of_the_changefeed_does_not_keep_replicas_away(start: Start) -> None:
     """It waits until a replica has its snapshot, which cannot be before there is a replica."""
     one, other = start("ours"), start("ours")
@@ -306,5 +311,4 @@ def test_a_reader_of_the_changefeed_does_not_keep_replicas_away(start: Start) ->
         wire.command("XREAD", "COUNT", 1, "BLOCK", 0, "STREAMS", "distcache:changefeed", 0)
         eventually(lambda: info(one, "changefeed")["changefeed_cursors"] == "1")
         follow(other, one)
-        [[_, [[_, fields]]]] = wire.reply()
-        assert b"snapshot" in fields
+        assert b'"op":"snapshot"' in _flat(wire.reply())
