@@ -354,3 +354,29 @@ def test_a_log_that_lost_its_manifest_is_refused(start_server: StartServer, tmp_
     server.kill()
     with pytest.raises(AssertionError, match="the manifest is missing"):
         Process(OURS, ("--appendonly", "yes"), folder)
+
+
+@pytest.mark.ours("the segments are ours")
+def test_bases_that_are_kept_make_no_hole_in_the_log(start_server: StartServer) -> None:
+    """After one that was made while nothing was logged, increments are counted from one again."""
+    server = start_server("--appendonly", "yes", "--changefeed-retention", "100mb")
+    with server.wire() as wire:
+
+        def rewrite(number: int) -> None:
+            wire.call("BGREWRITEAOF")
+            eventually(lambda: b"aof_rewrites:%d\r\n" % number in wire.call("INFO", "persistence"))
+
+        for number in (1, 2, 3):
+            rewrite(number)
+        assert wire.call("CONFIG", "SET", "appendonly", "no") == b"OK"
+        rewrite(4)
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_rewrites:5\r\n" in wire.call("INFO", "persistence"))
+        wire.call("SET", "key", "value")
+    server.kill()
+    for _ in range(2):
+        server = Process(OURS, ("--appendonly", "yes"), server.folder)
+        with loaded(server) as wire:
+            assert wire.call("GET", "key") == b"value"
+            wire.call("APPEND", "other", "value")
+        server.kill()
