@@ -381,15 +381,23 @@ class Persistence:
     # Settings
 
     def _switch_on_or_off(self) -> None:
-        folder = self.engine.config.dir
         if self.engine.config.appendonly and self.disk is None:
-            if not os.access(folder, os.W_OK | os.X_OK):
-                logs.warning("Cannot begin a log: no files can be made here", folder=folder)
+            if not self.can_make_files():
                 raise ConfigError("Unable to turn on AOF. Check server logs.")
             self.rewriter.begin()
         elif not self.engine.config.appendonly:
             self.rewriter.stop()
             self.detach()
+
+    def can_make_files(self) -> bool:
+        """Whether new files can be made where those of the log are, or are to be."""
+        folder = self.directory.folder if self.disk is not None else self._directory().folder
+        if not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return True
+        logs.warning("Cannot rewrite the log: no files can be made here", folder=folder)
+        return False
 
     def _moved(self) -> None:
         if self.disk is not None and self._directory().folder != self.directory.folder:

@@ -287,6 +287,8 @@ def test_no_log_begins_where_no_file_can_be_made(start_server: StartServer, tmp_
         gone.rmdir()
         refused = wire.call("CONFIG", "SET", "appendonly", "yes")
         assert refused.endswith(b"Unable to turn on AOF. Check server logs."), refused
+        assert wire.call("BGREWRITEAOF").startswith(b"ERR Can't execute an AOF background")
+        assert wire.call("CONFIG", "SET", "dir", "").endswith(b"No such file or directory")
         assert wire.call("CONFIG", "GET", "appendonly") == [b"appendonly", b"no"]
         assert b"aof_enabled:0\r\n" in wire.call("INFO", "persistence")
         gone.mkdir()
