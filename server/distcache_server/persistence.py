@@ -351,6 +351,11 @@ class Persistence:
         # Until it is loaded, what is there is nothing or a part of the snapshot.
         if not self.begun or engine.loading is not None:
             return True
+        if engine.config.appendonly and not self.complete and self.rewriter.running:
+            # Where there are no snapshots nothing would be left of the keys.
+            logs.warning("Writing initial AOF", exiting="yes" if force else "no")
+            if not force:
+                return False
         self.saver.stop()
         if save is None:
             save = bool(engine.config.save)

@@ -58,7 +58,8 @@ def test_what_waits_for_the_first_base_is_written_when_the_server_stops(
         wire.call("CONFIG", "SET", "appendonly", "yes")
         eventually(lambda: "aof_flushed_offset" in info(server, "persistence"))
         assert wire.call("SET", "meanwhile", "x") == b"OK"
-    assert server.stop() == 0
+        wire.command("SHUTDOWN", "FORCE")
+    assert server.process.wait(20) == 0
     assert keys(database) == {b"before", b"meanwhile"}
 
 
