@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from distcache_replication.files import Files
 from distcache_replication.manifest import (
     BASE,
+    HISTORY,
     INCREMENT,
     BadManifest,
     File,
@@ -80,6 +82,8 @@ class Directory:
         """The offsets at which increments begin that are wholly ours, by name."""
         self._idle = ""
         """An increment without commands."""
+        self.unfinished = False
+        """What is there never was a log: its first base was not completed."""
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -95,8 +99,9 @@ class Directory:
         path = self._manifest_path
         names = self.files.names(self.folder)
         if os.path.basename(path) not in names:
-            left = sorted(n for n in names if n.startswith(f"{self.name}."))
-            if left:
+            left = self._left(names)
+            self.unfinished = bool(left) and self._unfinished().issuperset(left)
+            if left and not self.unfinished:
                 reason = f"the manifest is missing, and there are files of the log ({left[0]})"
                 raise Refused(path, None, reason, f"{RESTORE}, or move the files away")
             return False
@@ -107,6 +112,23 @@ class Directory:
             raise Refused(where, None, error.reason, RESTORE) from None
         self._find_holes(names)
         return True
+
+    def _left(self, names: list[str]) -> list[str]:
+        """The files of a log, where there is no manifest; nothing is lost with an empty one."""
+        found = sorted(name for name in names if name.startswith(f"{self.name}."))
+        return [name for name in found if self.files.size(self.path(name))]
+
+    @property
+    def _unfinished_path(self) -> str:
+        return self.path(f"temp-{self.name}.unfinished")
+
+    def _unfinished(self) -> set[str]:
+        """The files of a log that is to have its first manifest when its base is complete."""
+        try:
+            found = decode(self.files.read(self._unfinished_path, 0, MANIFEST_MOST), self._split)
+        except (OSError, BadManifest):
+            return set()
+        return {file.name for file in (*found.files, *found.history)}
 
     def _find_holes(self, names: list[str]) -> None:
         numbers = [file.number for file in self.manifest.increments]
@@ -223,13 +245,36 @@ class Directory:
     def create(self) -> tuple[File, int]:
         """The next increment, empty, and a descriptor for it; then `add` it."""
         self.files.make_folder(self.folder)
-        number = self.manifest.next_increment
-        file = File(f"{self.name}.{number}.incr.aof", number, INCREMENT)
+        file = self._next_increment
         path = self.path(file.name)
         # A file of this name that no manifest knows is not just emptied: a power cut could bring
         # back what was in it.
         self.files.remove(path)
         return file, self.files.create(path)
+
+    @property
+    def _next_increment(self) -> File:
+        number = self.manifest.next_increment
+        return File(f"{self.name}.{number}.incr.aof", number, INCREMENT)
+
+    def _next_base(self, kind: str) -> File:
+        number = self.manifest.next_base
+        return File(f"{self.name}.{number}.base.{kind}", number, BASE)
+
+    def create_first(self) -> tuple[File, int]:
+        """`create`, where the manifest learns of the increment only with a base.
+
+        Until there is a first manifest a file says that what is there is no log yet.
+        """
+        files = self.files
+        left = self._left(files.names(self.folder))
+        if not self.manifest.files and self._unfinished().issuperset(left):
+            files.make_folder(self.folder)
+            base, other = self._next_base("rdb"), self._next_base("aof")
+            manifest = Manifest(base, (self._next_increment,), (replace(other, type=HISTORY),))
+            self._write(self._unfinished_path, manifest)
+            files.sync_folder(self.folder)
+        return self.create()
 
     def add(self, file: File) -> None:
         """Take an increment into the manifest."""
@@ -273,12 +318,14 @@ class Directory:
 
         At ``offset`` the log goes on, in these increments.
         """
-        number = self.manifest.next_base
-        kind = "rdb" if snapshot else "aof"
-        name = f"{self.name}.{number}.base.{kind}"
-        base = File(name, number, BASE, self.files.size(temporary), offset)
-        self.files.rename(temporary, self.path(name))
+        base = self._next_base("rdb" if snapshot else "aof")
+        base = replace(base, size=self.files.size(temporary), offset=offset)
+        self.files.rename(temporary, self.path(base.name))
+        first = not self.manifest.files
         self._replace(self.manifest.rebased(base, increments))
+        if first:
+            with suppress(OSError):
+                self.files.remove(self._unfinished_path)
 
     def clean_up(self) -> None:
         """Delete what a rewrite left that did not come to its end; only at a start."""
@@ -300,7 +347,16 @@ class Directory:
     def _replace(self, manifest: Manifest) -> None:
         files, path = self.files, self._manifest_path
         temporary = self.path(f"temp-{self.name}.manifest")
-        descriptor = files.create(temporary)
+        self._write(temporary, manifest)
+        # The files that it names first, so that it never names one that is not there.
+        files.sync_folder(self.folder)
+        files.rename(temporary, path)
+        self.manifest = manifest
+        files.sync_folder(self.folder)
+
+    def _write(self, path: str, manifest: Manifest) -> None:
+        files = self.files
+        descriptor = files.create(path)
         try:
             data = encode(manifest, self._quote)
             while data:
@@ -308,8 +364,3 @@ class Directory:
             files.sync(descriptor)
         finally:
             files.close(descriptor)
-        # The files that it names first, so that it never names one that is not there.
-        files.sync_folder(self.folder)
-        files.rename(temporary, path)
-        self.manifest = manifest
-        files.sync_folder(self.folder)

@@ -55,6 +55,8 @@ class Disk:
         self.error: OSError | None = None
         self.lost = False
         """A flush failed: only a new base helps."""
+        self.complete = True
+        """A start would have what is flushed: not before there is a base."""
         self.size = 0
         """Bytes in the present increment."""
         self.marks: list[Mark] = []
@@ -105,7 +107,7 @@ class Disk:
         """Let go of the log."""
         if self in self.log.holders:
             self.log.holders.remove(self)
-        self.log.durable = None
+        self.log.advance(None)
 
     def switch(self, descriptor: int, history: History) -> None:
         """Go on in a new increment, from the present end of the log.
@@ -163,6 +165,11 @@ class Disk:
             return b""
         return flushed(self._tellable, self._salt, time_ms)
 
+    def _advance(self) -> None:
+        """Let those go on who take only what cannot be lost."""
+        if self.complete:
+            self.log.advance(self.offset if self.policy == NO else self.flushed)
+
     def recovered(self) -> None:
         """A new base holds all from before the present increment, which can be trusted."""
         if self.lost:
@@ -173,7 +180,8 @@ class Disk:
             self._old = []
             self._held = False
         self.flushed = max(self.flushed, self.begun)
-        self.log.advance(self.flushed)
+        self.complete = True
+        self._advance()
         self.lost = False
         self.error = None
         self._changed()
@@ -206,7 +214,7 @@ class Disk:
         self._head, self._told = b"", told
         self.offset = end
         if self.policy == NO:
-            self.log.advance(end)
+            self._advance()
         if self.error is not None:
             self.error = None
             self._changed()
@@ -249,12 +257,15 @@ class Disk:
 
     def _committed(self, mark: int, error: OSError | None) -> None:
         self._flushing = False
+        if self._descriptor < 0:
+            # It was closed meanwhile.
+            return
         if error is not None:
             self.lost = True
             self._fail(error)
             return
         self.flushed = max(self.flushed, mark)
-        self.log.advance(self.flushed)
+        self._advance()
         if self._held and not self._old:
             self._held = bool(self._head) and self._begin()
             if not self._held:

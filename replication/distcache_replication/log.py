@@ -81,9 +81,9 @@ class Log:
         end = self.end if self.durable is None else self.durable
         return end if self.confirmed is None else min(end, self.confirmed)
 
-    def advance(self, durable: int) -> None:
-        """The disk has everything up to here for good."""
-        if self.durable is None or durable > self.durable:
+    def advance(self, durable: int | None) -> None:
+        """The disk has everything up to here for good; None: there is no disk."""
+        if durable is None or self.durable is None or durable > self.durable:
             self.durable = durable
             if self._waiting:
                 self._wake()

@@ -78,7 +78,9 @@ class Manifest:
 
     @property
     def next_increment(self) -> int:
-        return 1 + max((f.number for f in (*self.increments, *self.history)), default=0)
+        # Bases have numbers of their own, and between increments there must be no hole.
+        history = (f for f in self.history if ".base." not in f.name)
+        return 1 + max((f.number for f in (*self.increments, *history)), default=0)
 
     def with_increment(self, file: File) -> Manifest:
         return replace(self, increments=(*self.increments, file))

@@ -138,9 +138,8 @@ class Server:
         ):
             config.on_change(_or_refuse(move, refusal), *names)
         config.on_change(self._allow_clients, "maxclients")
-        if config.appendonly:
-            await self.persistence.load()
-        elif self.load:
+        logged = config.appendonly and await self.persistence.load()
+        if self.load and not logged:
             await self._load()
         self.persistence.start()
         if self.engine.loading is None:
@@ -265,6 +264,7 @@ class Server:
         self.unix_place.close()
         if self._leave_requests is not None:
             self._leave_requests()
+        await self.persistence.settle()
         await self.publishing.finish(self.config.shutdown_timeout)
         if self._work is not None:
             self._work.cancel()

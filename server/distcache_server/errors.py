@@ -505,6 +505,13 @@ class Misconfigured(CommandError):
     text = b"MISCONF %b"
 
 
+class CannotRewrite(CommandError):
+    text = (
+        b"ERR Can't execute an AOF background rewriting."
+        b" Please check the server logs for more information."
+    )
+
+
 class RewriteInProgress(CommandError):
     text = b"ERR Background append only file rewriting already in progress"
 

@@ -320,10 +320,8 @@ class Invalidation:
         persistence, replication = self.engine.persistence, self.engine.replication
         if persistence is None:
             return 0
-        disk, frontier = persistence.disk, persistence.log.end
-        if disk is not None:
-            # Without fsync there is no more to wait for than the operating system.
-            frontier = disk.offset if disk.policy == "no" else disk.flushed
+        log = persistence.log
+        frontier = log.end if log.durable is None else log.durable
         if replication is not None:
             for replica in replication.replicas.clients.values():
                 if replica.state == ONLINE and not replica.silent:

@@ -297,11 +297,11 @@ class Keyspace:
         return iter(self.values)
 
     def random_key(self) -> bytes | None:
-        """A key at random that is not past its deadline."""
+        """A key at random that is not past its deadline, nor are all fields of its hash."""
         tries = 0
         while self.values.count:
             key = self.values.random_key()
-            if not self._lapsed(key):
+            if self.exists(key):
                 return key
             tries += self.frozen
             if tries == TRIES:

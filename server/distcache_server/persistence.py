@@ -86,8 +86,6 @@ class Persistence:
         """Bytes in the files after the last rewrite, or at the start."""
         self.closed_size = 0
         """Bytes in increments since then, without the present one."""
-        self.complete = False
-        """The files hold all keys: false until the first base after appendonly was turned on."""
         self._threads = ThreadPoolExecutor(2, "distcache-disk")
         self._readers = ThreadPoolExecutor(1, "distcache-read")
         self._parked: deque[tuple[int, Connection, bytes]] = deque()
@@ -125,8 +123,12 @@ class Persistence:
 
     # Beginning and end
 
-    async def load(self) -> None:
-        """Load what there is; clients are answered meanwhile.  Raises CannotLoad, OSError."""
+    async def load(self) -> bool:
+        """Load the log; clients are answered meanwhile.  Raises CannotLoad, OSError.
+
+        False where one was begun while the server ran, and it did not live to see its first base:
+        then the keys are those of the snapshot, as if it had not been begun.
+        """
         directory = self.directory
         try:
             old = upgrade(self.files, directory.folder, directory.name, split, quote)
@@ -134,8 +136,18 @@ class Persistence:
                 logs.notice("Took an old log into its directory", file=old, to=directory.folder)
             if directory.open():
                 await self._load()
+            else:
+                self._tell_of_no_log()
         except Refused as error:
             raise CannotLoad(str(error)) from None
+        return not directory.unfinished
+
+    def _tell_of_no_log(self) -> None:
+        directory, snapshot = self.directory, self.engine.snapshot.path
+        if directory.unfinished:
+            logs.warning("The log never had its first base: it is begun anew", at=directory.folder)
+        elif os.path.exists(snapshot):
+            logs.warning("There is no log yet, and the snapshot is not loaded", file=snapshot)
 
     async def _load(self) -> None:
         engine, directory = self.engine, self.directory
@@ -196,7 +208,10 @@ class Persistence:
         engine = self.engine
         self.begun = True
         if engine.config.appendonly and engine.loading is None:
-            self._append()
+            if self.directory.unfinished:
+                self.rewriter.begin()
+            else:
+                self._append()
         for change, name in (
             (self._switch_on_or_off, "appendonly"),
             (self._moved, "dir"),
@@ -215,7 +230,6 @@ class Persistence:
         # So that the next start knows this history, too, if nothing is written.
         self.attach()
         self.switch(file, descriptor).write()
-        self.complete = True
         self.base_size = directory.size
 
     def attach(self) -> Disk:
@@ -247,7 +261,6 @@ class Persistence:
     def detach(self) -> None:
         """Write what is left and log no more."""
         disk, self.disk = self.disk, None
-        self.complete = False
         if disk is None:
             return
         self.engine.on_disk = None
@@ -267,6 +280,12 @@ class Persistence:
             self.log.restart(self.log.end)
         self.told()
 
+    async def settle(self) -> None:
+        """The server is about to stop: nobody is to wait for the first base, which will not be."""
+        if self.disk is not None and not self.complete:
+            self.rewriter.stop()
+            await self.rewriter.wait()
+
     async def stop(self) -> None:
         """Leave everything on disk."""
         self.saver.stop()
@@ -279,23 +298,25 @@ class Persistence:
         self._readers.shutdown(wait=True)
 
     @property
+    def complete(self) -> bool:
+        """The files hold all keys: false until the first base after appendonly was turned on."""
+        return self.disk is not None and self.disk.complete
+
+    @property
     def kept(self) -> int:
         """Up to where a start would have the log; -1 where none would, as the base is not done."""
-        return self.disk.flushed if self.disk is not None and self.complete else -1
+        return self.disk.flushed if self.disk is not None and self.disk.complete else -1
 
     def rewritten(self, well: bool) -> None:
         """A rewrite is over."""
         disk = self.disk
         if disk is None:
             return
-        if well and (disk.lost or not self.complete):
+        if well and (disk.lost or not disk.complete):
             disk.recovered()
-        elif not self.complete:
+        elif not disk.complete:
             # There never was a base, so that nothing in the increment is of use.
             self.detach()
-        if well and not self.complete:
-            self.complete = True
-            self.told()
 
     def restart(self, offset: int) -> None:
         """All keys are others now: the log goes on at another offset, and the files begin anew."""
@@ -330,6 +351,11 @@ class Persistence:
         # Until it is loaded, what is there is nothing or a part of the snapshot.
         if not self.begun or engine.loading is not None:
             return True
+        if engine.config.appendonly and not self.complete and self.rewriter.running:
+            # Where there are no snapshots nothing would be left of the keys.
+            logs.warning("Writing initial AOF", exiting="yes" if force else "no")
+            if not force:
+                return False
         self.saver.stop()
         if save is None:
             save = bool(engine.config.save)
@@ -360,15 +386,23 @@ class Persistence:
     # Settings
 
     def _switch_on_or_off(self) -> None:
-        folder = self.engine.config.dir
         if self.engine.config.appendonly and self.disk is None:
-            if not os.access(folder, os.W_OK | os.X_OK):
-                logs.warning("Cannot begin a log: no files can be made here", folder=folder)
+            if not self.can_make_files():
                 raise ConfigError("Unable to turn on AOF. Check server logs.")
             self.rewriter.begin()
         elif not self.engine.config.appendonly:
             self.rewriter.stop()
             self.detach()
+
+    def can_make_files(self) -> bool:
+        """Whether new files can be made where those of the log are, or are to be."""
+        folder = self.directory.folder if self.disk is not None else self._directory().folder
+        if not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return True
+        logs.warning("Cannot rewrite the log: no files can be made here", folder=folder)
+        return False
 
     def _moved(self) -> None:
         if self.disk is not None and self._directory().folder != self.directory.folder:
@@ -512,7 +546,7 @@ class Persistence:
             elif disk.policy == EVERYSEC and now_s - self._flushed_s >= FLUSH_S and not held:
                 self._flushed_s = now_s
                 disk.commit()
-        elif config.appendonly and now_s - self._tried_s >= RETRY_S:
+        elif config.appendonly and now_s - self._tried_s >= RETRY_S and not self.stopping():
             # An earlier attempt to begin failed.
             self._tried_s = now_s
             self.rewriter.begin()

@@ -147,7 +147,7 @@ class Rewriter:
             known = it.disk is not None and not it.disk.lost
             file = None
             if it.engine.config.appendonly:
-                create = directory.append if known else directory.create
+                create = directory.append if known else directory.create_first
                 file, descriptor = await it.off(create)
                 await self.flush_ahead()
                 self._go_on_in(file, descriptor, known)
@@ -196,7 +196,8 @@ class Rewriter:
         try:
             self._check()
             if disk is None:
-                it.attach()
+                # Who takes only what cannot be lost waits for the base.
+                it.attach().complete = False
             elif known and (disk.lost or not disk.write()):
                 raise disk.error or OSError("the log cannot be written")
             it.switch(file, descriptor)

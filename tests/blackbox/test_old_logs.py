@@ -287,6 +287,8 @@ def test_no_log_begins_where_no_file_can_be_made(start_server: StartServer, tmp_
         gone.rmdir()
         refused = wire.call("CONFIG", "SET", "appendonly", "yes")
         assert refused.endswith(b"Unable to turn on AOF. Check server logs."), refused
+        assert wire.call("BGREWRITEAOF").startswith(b"ERR Can't execute an AOF background")
+        assert wire.call("CONFIG", "SET", "dir", "").endswith(b"No such file or directory")
         assert wire.call("CONFIG", "GET", "appendonly") == [b"appendonly", b"no"]
         assert b"aof_enabled:0\r\n" in wire.call("INFO", "persistence")
         gone.mkdir()
@@ -304,3 +306,79 @@ def test_too_few_databases(start_server: StartServer, appendonly: str) -> None:
     server.stop()
     with pytest.raises(AssertionError, match="set databases to"):
         Process(OURS, ("--appendonly", appendonly, "--databases", "4"), server.folder)
+
+
+@pytest.mark.ours("Redis starts with nothing")
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_crash_before_the_first_base_is_complete(start_server: StartServer, saved: bool) -> None:
+    server = start_server("--rdb-key-save-delay", "10000000", "--save", "")
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        if saved:
+            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
+            assert wire.call("SAVE") == b"OK"
+            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 10_000_000) == b"OK"
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_flushed_offset" in wire.call("INFO", "persistence"))
+        wire.call("SET", "meanwhile", "value")
+    server.kill()
+    inside = server.folder / "appendonlydir"
+    assert (inside / "appendonly.aof.1.incr.aof").stat().st_size
+    for keys in (saved, saved + 1, saved + 2):
+        second = Process(OURS, ("--appendonly", "yes", "--save", ""), server.folder)
+        try:
+            with loaded(second) as wire:
+                assert wire.call("DBSIZE") == keys
+                wire.call("SET", keys, "value")
+                eventually(lambda: b"aof_rewrite_in_progress:0" in wire.call("INFO", "persistence"))
+        finally:
+            second.kill()
+    assert not list(inside.glob("temp-*"))
+    assert (inside / "appendonly.aof.manifest").exists()
+
+
+@pytest.mark.ours("the folder is prepared by hand")
+def test_a_log_that_lost_its_manifest_is_refused(start_server: StartServer, tmp_path: Path) -> None:
+    """Also where another was begun in its place."""
+    folder = tmp_path / "lost"
+    server = Process(OURS, ("--appendonly", "yes"), folder)
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        wire.call("BGREWRITEAOF")
+        eventually(lambda: b"aof_rewrites:1\r\n" in wire.call("INFO", "persistence"))
+    server.kill()
+    (folder / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    server = Process(OURS, ("--rdb-key-save-delay", "10000000"), folder)
+    with server.wire() as wire:
+        wire.call("SET", "key", "value")
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_flushed_offset" in wire.call("INFO", "persistence"))
+    server.kill()
+    with pytest.raises(AssertionError, match="the manifest is missing"):
+        Process(OURS, ("--appendonly", "yes"), folder)
+
+
+@pytest.mark.ours("the segments are ours")
+def test_bases_that_are_kept_make_no_hole_in_the_log(start_server: StartServer) -> None:
+    """After one that was made while nothing was logged, increments are counted from one again."""
+    server = start_server("--appendonly", "yes", "--changefeed-retention", "100mb")
+    with server.wire() as wire:
+
+        def rewrite(number: int) -> None:
+            wire.call("BGREWRITEAOF")
+            eventually(lambda: b"aof_rewrites:%d\r\n" % number in wire.call("INFO", "persistence"))
+
+        for number in (1, 2, 3):
+            rewrite(number)
+        assert wire.call("CONFIG", "SET", "appendonly", "no") == b"OK"
+        rewrite(4)
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        eventually(lambda: b"aof_rewrites:5\r\n" in wire.call("INFO", "persistence"))
+        wire.call("SET", "key", "value")
+    server.kill()
+    for _ in range(2):
+        server = Process(OURS, ("--appendonly", "yes"), server.folder)
+        with loaded(server) as wire:
+            assert wire.call("GET", "key") == b"value"
+            wire.call("APPEND", "other", "value")
+        server.kill()

@@ -134,3 +134,19 @@ def test_what_the_loop_caught_is_told(tmp_path: Path) -> None:
         assert ask(server, "PING") == b"PONG"
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("kind", ["ours", "real"])
+def test_not_before_the_first_base_is_complete(start: Start, kind: str) -> None:
+    one = start(kind, "--rdb-key-save-delay", "10000000", "--save", "")
+    with one.wire() as wire:
+        wire.call("SET", "k", "v")
+        assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
+        for words in ([], ["NOSAVE"], ["NOW"]):
+            assert wire.call("SHUTDOWN", *words) == NOT_STOPPED
+        one.process.send_signal(signal.SIGTERM)
+        eventually(lambda: one.log().count("Writing initial AOF") == 4)
+        assert wire.call("GET", "k") == b"v"
+        wire.command("SHUTDOWN", "FORCE")
+        wire.expect_closed()
+    assert one.process.wait(20) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -292,3 +293,23 @@ def test_a_replica_that_resumes_is_answered_before_it_is_sent_the_log(start: Sta
         wire.command("PSYNC", found["master_replid"], found["repl_backlog_first_byte_offset"])
         assert wire.reply() == b"CONTINUE"
         assert [b"SET", b"key", b"value"] in (wire.reply(), wire.reply())
+
+
+def _flat(reply: Any) -> bytes:
+    return b" ".join(map(_flat, reply)) if isinstance(reply, list) else reply
+
+
+def test_a_reader_of_the_changefeed_does_not_keep_replicas_away(start: Start) -> None:
+    """It waits until a replica has its snapshot, which cannot be before there is a replica."""
+    one, other = start("ours"), start("ours")
+    ask(one, "CONFIG", "SET", "synchronous-replicas-timeout", 50)
+    ask(one, "CONFIG", "SET", "synchronous-replicas-on-timeout", "reply")
+    ask(one, "DEBUG", "POPULATE", 20_000, "key", 500)
+    with one.wire(30) as wire:
+        with Follower(one):
+            ask(one, "CONFIG", "SET", "synchronous-replicas", 1)
+            eventually(lambda: wire.call("SET", "late", "x") == b"OK")
+        wire.command("XREAD", "COUNT", 1, "BLOCK", 0, "STREAMS", "distcache:changefeed", 0)
+        eventually(lambda: info(one, "changefeed")["changefeed_cursors"] == "1")
+        follow(other, one)
+        assert b'"op":"snapshot"' in _flat(wire.reply())

@@ -217,7 +217,8 @@ class Process:
             if not started.done():
                 raise Gap("the keys cannot be sent")
             offset = started.result()
-        await it.log.wait(offset - 1, durable=True)
+        if kind != WALK:
+            await it.log.wait(offset - 1, durable=True)
         history, epoch = self._source_at(offset)
         return [kind, offset, path, it.log.frontier, history, epoch]
 
@@ -263,10 +264,19 @@ class Process:
                 walk.stop()
 
     async def _part(self, number: int) -> bytes:
-        """The next piece of a snapshot; nothing behind the last."""
+        """The next piece of a snapshot; nothing behind the last, once none of it can be lost.
+
+        It is sent before: else nobody else could walk, and a new base or a replica, without which
+        all can be lost for ever, would not come about.
+        """
         piece = await self._pieces[number].get()
         if not piece:
-            del self._pieces[number]
+            self._pieces.pop(number, None)
+            reader = self._readers.get(number)
+            if reader is not None:
+                await self.persistence.log.wait(reader.follower.offset - 1, durable=True)
+            if number not in self._readers or not self._has_ours(number):
+                raise Gap("the log is not the one that the cursor began with")
         return piece
 
     async def _log(self, number: int) -> list[Any]:

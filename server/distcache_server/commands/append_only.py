@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distcache_server.arguments import Args
-from distcache_server.errors import NoPersistence, RewriteInProgress
+from distcache_server.errors import CannotRewrite, NoPersistence, RewriteInProgress
 from distcache_server.registry import ADMIN, NO_ASYNC_LOADING, NOSCRIPT, group
 from distcache_server.reply import Status
 
@@ -26,6 +26,8 @@ def bgrewriteaof(client: Client, _: Args) -> Any:
         raise RewriteInProgress
     if client.engine.in_transaction:
         rewriter.scheduled = True
+    elif not persistence.can_make_files():
+        raise CannotRewrite
     else:
         rewriter.begin()
     if rewriter.scheduled or rewriter.waits:

@@ -142,6 +142,8 @@ def keys(client: Client, words: Args) -> list[bytes]:
     # Unlike any other pattern, a plain star matches the empty key too.
     matches = None if pattern == b"*" else matcher(pattern)
     found = list(keyspace) if matches is None else list(filter(matches, keyspace))
+    if keyspace.field_wheel.slots:
+        return list(filter(keyspace.exists, found))
     deadlines = keyspace.deadlines
     if not deadlines.count:
         return found

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from errno import ENOENT
 from typing import ClassVar, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from distcache_replication.backing.address import without_password
@@ -387,7 +388,10 @@ class Directory(Setting[str]):
         return os.path.realpath(self.default)
 
     def parse(self, words: Sequence[bytes], old: str) -> str:
-        path = os.path.realpath(os.path.join(old, text(words[0].partition(b"\0")[0])))
+        given = text(words[0].partition(b"\0")[0])
+        if not given:
+            raise ConfigError(os.strerror(ENOENT))
+        path = os.path.realpath(os.path.join(old, given))
         try:
             os.stat(os.path.join(path, "."))
         except OSError as error:

@@ -285,3 +285,39 @@ def test_a_file_that_no_manifest_knows_does_not_come_back(files: MemoryFiles) ->
     files.flushed = dict(files.content)
     it.begin()
     assert load(files.after_power_cut())[1] == ALL
+
+
+def begin(files: MemoryFiles) -> None:
+    """What the first base does to the directory, after an attempt that failed."""
+    it = directory(files)
+    it.open()
+    it.create_first()
+    increment, descriptor = it.create_first()
+    write(files, descriptor, 500, TWO)
+    temporary = it.temporary_base("y")
+    target = files.create(temporary)
+    write(files, target, 0, ONE)
+    it.rebase(temporary, False, 500, increment)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
+def test_before_there_is_a_first_base_there_is_no_log(kept: float) -> None:
+    whole = MemoryFiles()
+    begin(whole)
+    for number in range(1, len(whole.steps) + 2):
+        files = MemoryFiles()
+        files.fail = cut_power(number)
+        with suppress(PowerCut):
+            begin(files)
+        for left in (files.after_crash(), files.after_power_cut(kept)):
+            assert load(left)[1] in ([], [ONE, TWO])
+            begin(left)
+            assert load(left)[1] == [ONE, TWO]
+    assert not [name for name in whole.content if "temp" in name]
+
+
+def test_a_first_increment_that_is_empty_is_no_log(files: MemoryFiles) -> None:
+    files = MemoryFiles()
+    directory(files).create()
+    assert load(files)[1] == []
+    assert not load(files)[0].unfinished

@@ -205,6 +205,32 @@ def test_close_leaves_everything() -> None:
     assert machine.log.durable is None
 
 
+def test_a_flush_that_ends_after_the_log_was_turned_off_holds_nobody_up() -> None:
+    later = Later()
+    machine = Machine(ALWAYS, later)
+    machine.add()
+    machine.disk.commit()
+    flush, flushed = later.waiting.pop()
+    flush()
+    machine.disk.close()
+    machine.add()
+    flushed(None)
+    assert machine.log.durable is None
+    assert machine.log.frontier == machine.log.end
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC, NO])
+def test_nothing_is_safe_before_there_is_a_base(policy: str) -> None:
+    machine = Machine(policy)
+    machine.disk.complete = False
+    machine.add()
+    assert machine.disk.write()
+    machine.disk.commit()
+    assert machine.log.frontier == 0
+    machine.disk.recovered()
+    assert machine.log.frontier == machine.log.end
+
+
 def test_close_says_when_something_is_lost() -> None:
     machine = Machine(NO)
     machine.add()

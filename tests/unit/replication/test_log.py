@@ -74,6 +74,16 @@ async def test_a_reader_of_what_cannot_be_lost_waits_for_the_disk() -> None:
     assert log.frontier == 4
 
 
+async def test_nobody_waits_for_a_disk_that_is_not_there_any_more() -> None:
+    log = Log()
+    log.durable = 0
+    log.append(b"abc")
+    reading = asyncio.ensure_future(log.read(0, durable=True))
+    await asyncio.sleep(0)
+    log.advance(None)
+    assert await reading == b"abc"
+
+
 async def test_many_readers_and_one_that_gives_up() -> None:
     log = Log()
     first, second = (asyncio.ensure_future(log.read(0)) for _ in range(2))

@@ -1,5 +1,13 @@
 import pytest
-from distcache_replication.manifest import BadManifest, File, Manifest, decode, encode
+from distcache_replication.manifest import (
+    BASE,
+    INCREMENT,
+    BadManifest,
+    File,
+    Manifest,
+    decode,
+    encode,
+)
 from distcache_server.quoting import quote, split
 
 REDIS = b"""file appendonly.aof.2.base.rdb seq 2 type b
@@ -86,3 +94,11 @@ def test_cut_anywhere_is_found_unless_only_the_checksum_is_gone() -> None:
     for end in range(lines):
         with pytest.raises(BadManifest):
             decode(text[:end] + text[lines:], split)
+
+
+def test_numbers_of_bases_make_no_hole_between_increments() -> None:
+    """After a base without increments, as BGREWRITEAOF makes where appendonly is off."""
+    manifest = Manifest(File("a.22.base.rdb", 22, BASE))
+    first = File("a.1.incr.aof", manifest.next_increment, INCREMENT)
+    manifest = manifest.rebased(File("a.23.base.rdb", manifest.next_base, BASE), (first,))
+    assert (first.number, manifest.next_increment) == (1, 2)

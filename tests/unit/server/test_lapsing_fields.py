@@ -12,6 +12,8 @@ from distcache_server.types.deadlines import NEVER
 from distcache_server.types.hash import Hash
 from distcache_server.types.wheel import SHIFT
 
+from tests.support.direct import Direct
+
 SECOND_NS = 1_000_000_000
 
 
@@ -172,3 +174,21 @@ def test_the_wheel_holds_exactly_the_hashes_with_deadlines(keyspace: Keyspace) -
     sweep(keyspace, keyspace.now_ms + 10_000)
     assert not keyspace.field_wheel.slots
     assert keyspace.expired_fields > 100
+
+
+def test_keys_without_fields_are_not_listed_where_they_stay() -> None:
+    it = Direct(now_ms=1_000_000)
+    it("HSET", "gone", "f", "v")
+    it("HPEXPIRE", "gone", 10, "FIELDS", 1, "f")
+    it.now_ms += 20
+    it.keyspace.frozen = True
+    assert it("KEYS", "*") == b"*0\r\n"
+    assert it("SCAN", 0) == b"*2\r\n$1\r\n0\r\n*0\r\n"
+    assert it("RANDOMKEY") == b"$-1\r\n"
+    # Redis counts what is past its deadline until it goes.
+    assert it("DBSIZE") == b":1\r\n"
+    it("SET", "key", "value")
+    assert it("RANDOMKEY") == b"$3\r\nkey\r\n"
+    it.keyspace.frozen = False
+    assert it("KEYS", "*") == b"*1\r\n$3\r\nkey\r\n"
+    assert it("DBSIZE") == b":1\r\n"
