@@ -267,6 +267,7 @@ class Server:
         await self.persistence.settle()
         await self.publishing.finish(self.config.shutdown_timeout)
         if self._work is not None:
+            self._work.remove_done_callback(self._work_ended)
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         await self.migrations.stop()
