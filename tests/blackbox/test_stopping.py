@@ -103,16 +103,18 @@ def test_what_goes_on_besides_commands_does_not_end_unnoticed(tmp_path: Path) ->
     """Better no server than one that expires, flushes and replicates nothing."""
     settings = ("--save", "3600 1", "--dir", str(tmp_path))
     server = Process((sys.executable, "-c", FAILS), settings, tmp_path / "one")
-    with server.wire() as wire:
-        assert wire.call("SET", "fail", "now") == b"OK"
-        wire.expect_closed()
-    assert server.process.wait(20) == 1
-    assert "RuntimeError: it fails" in server.log()
-    again = Process(OURS, ("--dir", str(tmp_path)), tmp_path / "other")
+    again = server
     try:
+        with server.wire() as wire:
+            assert wire.call("SET", "fail", "now") == b"OK"
+            wire.expect_closed()
+        assert server.process.wait(20) == 1
+        assert "RuntimeError: it fails" in server.log()
+        again = Process(OURS, ("--dir", str(tmp_path)), tmp_path / "other")
         assert ask(again, "GET", "fail") == b"now"
     finally:
-        again.kill()
+        for process in (server, again):
+            process.kill()
 
 
 FAILS_IN_A_CALLBACK = """
