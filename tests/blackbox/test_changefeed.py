@@ -9,9 +9,9 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,19 @@ def brief(documents: list[Any]) -> list[tuple[Any, ...]]:
     return [(it["op"], it["key"], it["value"]) for it in documents]
 
 
+def begun(read: Callable[[], list[Any]]) -> Future[list[Any]]:
+    """Somebody waits for entries, in a thread."""
+    return ThreadPoolExecutor(1).submit(read)
+
+
 def test_a_reader_who_waits_sees_changes_with_their_values(start_server: StartServer) -> None:
     server = start_server(*DURABLE, "--changefeed-before", "yes")
     with server.client() as client, server.client() as other:
         client.set("before", "is not seen")
-        found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(entries(other, "$", block=20_000)))
-        waiting.start()
+        waiting = begun(lambda: entries(other, "$", block=20_000))
         eventually(lambda: client.info("clients")["blocked_clients"])
         client.set("a", "1")
-        waiting.join()
-        ((first, fields),) = found[0]
+        ((first, fields),) = waiting.result()
         assert fields[b"op"] == b"set"
         assert fields[b"key"] == b"a"
         assert json.loads(fields[b"event"])["value"] == "1"
@@ -146,16 +148,14 @@ def test_a_reader_does_not_notice_that_the_process_was_killed(start_server: Star
     with server.client() as client, server.client() as other:
         client.set("a", 1)
         last, _ = read_all(client, "0")
-        found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(entries(other, last, block=20_000)))
-        waiting.start()
+        waiting = begun(lambda: entries(other, last, block=20_000))
         eventually(lambda: client.info("clients")["blocked_clients"])
         (child,) = children(server)
         os.kill(child, signal.SIGKILL)
         client.set("a", 2)
-        waiting.join()
-        assert [fields[b"key"] for _, fields in found[0]] == [b"a"]
-        assert json.loads(found[0][0][1][b"event"])["value"] == "2"
+        ((_, fields),) = waiting.result()
+        assert fields[b"key"] == b"a"
+        assert json.loads(fields[b"event"])["value"] == "2"
 
 
 def test_settings_that_change_often_are_those_of_who_waits(start_server: StartServer) -> None:
@@ -164,9 +164,7 @@ def test_settings_that_change_often_are_those_of_who_waits(start_server: StartSe
     with server.client() as client, server.client() as other:
         client.set("a", 1)
         last, _ = read_all(client, "0")
-        found: list[Any] = []
-        waiting = threading.Thread(target=lambda: found.append(entries(other, last, block=20_000)))
-        waiting.start()
+        waiting = begun(lambda: entries(other, last, block=20_000))
         eventually(lambda: client.info("changefeed")["changefeed_readers"])
         before = children(server)
         for limit in range(1000, 1006):
@@ -185,8 +183,7 @@ def test_settings_that_change_often_are_those_of_who_waits(start_server: StartSe
         client.config_set("changefeed-format", "msgpack")
         client.set("a", 2)
         client.set("b", 3)
-        waiting.join()
-        ((_, fields),) = found[0]
+        ((_, fields),) = waiting.result()
         assert fields[b"key"] == b"b"
         assert msgpack.unpackb(fields[b"event"])["value"] == b"3"
 
@@ -409,16 +406,11 @@ def test_consumer_groups_share_the_events_and_outlive_the_server(tmp_path: Path)
             assert [id_ for id_, _ in got] == [second[2]]
             groups: Any = client.xinfo_groups(KEY)
             assert (groups[0]["name"], groups[0]["consumers"], groups[0]["pending"]) == (b"g", 3, 4)
-            found: list[Any] = []
             with server.client() as other:
-                waiting = threading.Thread(
-                    target=lambda: found.append(deliver(other, "two", 3, block=20_000))
-                )
-                waiting.start()
+                waiting = begun(lambda: deliver(other, "two", 3, block=20_000))
                 eventually(lambda: client.info("clients")["blocked_clients"])
                 client.set("key", "last")
-                waiting.join()
-            assert len(found[0]) == 1
+                assert len(waiting.result()) == 1
         server.stop()
         server = again(tmp_path)
         with server.client() as client:
@@ -698,19 +690,14 @@ def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: Sta
             second.append("key", "other")
         follow(one)
         last, _ = read_all(client, "0")
-        found: list[Any] = []
         with replica.client() as reader:
-            waiting = threading.Thread(
-                target=lambda: found.append(entries(reader, last, block=20_000))
-            )
-            waiting.start()
+            waiting = begun(lambda: entries(reader, last, block=20_000))
             eventually(lambda: info(replica, "changefeed")["changefeed_readers"] == "1")
             follow(other)
             history = info(other)["master_replid"]
-            while waiting.is_alive():
+            while not waiting.done():
                 second.append("key", "!")
-            waiting.join()
-        documents = [json.loads(fields[b"event"]) for _, fields in found[0]]
+        documents = [json.loads(fields[b"event"]) for _, fields in waiting.result()]
         assert {it["source"]["history"] for it in documents} == {history}
         # It may be a snapshot, where the log is so far only later.
         documents = [it for it in documents if "mark" not in it]
