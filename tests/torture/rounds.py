@@ -186,9 +186,10 @@ class Torture:
     # What goes on besides writing
 
     def rewrite(self, server: Process, load: Load) -> None:
+        before = self._rewrites(server)
         _ask(server, "BGREWRITEAOF")
         if self.draw.random() < 0.5:
-            eventually(lambda: not load.alive or self._is_logging(server), 60)
+            self._wait_for_rewrite(server, load, before)
 
     def snapshot(self, server: Process, _: Load) -> None:
         _ask(server, "BGSAVE")
@@ -198,19 +199,32 @@ class Torture:
         if self._floors is None:
             self._floors = [record.acknowledged for record in load.records]
         _ask(server, "CONFIG", "SET", "appendonly", "no")
+        waits = self.draw.random() < 0.5
+        if waits:
+            # One that is giving up may have been at its end.
+            eventually(lambda: not load.alive or self._fact(server, "rewrite_in_progress") == 0, 60)
+        before = self._rewrites(server)
         load.wait_for(self.draw.randrange(1, 50))
         _ask(server, "CONFIG", "SET", "appendonly", "yes")
-        if self.draw.random() < 0.5:
-            eventually(lambda: not load.alive or self._is_logging(server), 60)
+        if waits:
+            self._wait_for_rewrite(server, load, before)
             if load.alive:
                 self._floors = None
 
+    def _wait_for_rewrite(self, server: Process, load: Load, before: int) -> None:
+        """Until one more has ended.  Where flushes take long, one always follows another."""
+        eventually(lambda: not load.alive or self._rewrites(server) > before, 60)
+
+    def _rewrites(self, server: Process) -> int:
+        return self._fact(server, "rewrites")
+
     @staticmethod
-    def _is_logging(server: Process) -> bool:
+    def _fact(server: Process, name: str) -> int:
+        """What INFO says of the log; -1 where the server is gone."""
         reply = _ask(server, "INFO", "persistence")
         if not isinstance(reply, bytes):
-            return False
-        return b"aof_enabled:1" in reply and b"aof_rewrite_in_progress:0" in reply
+            return -1
+        return int(reply.partition(b"aof_%s:" % name.encode())[2].split(b"\r\n")[0])
 
 
 Action = Callable[[Torture, Process, Load], None]
