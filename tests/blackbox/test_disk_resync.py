@@ -363,6 +363,20 @@ def test_redis_opens_the_directory(start: Start) -> None:
     assert ask(again, "DEBUG", "DIGEST") == before
 
 
+def test_a_segment_says_in_which_database_it_begins(start: Start) -> None:
+    """Redis reads each of them as if database 0 was selected."""
+    server = start("ours", *SMALL, "--rdb-version", "10")
+    with server.wire() as wire:
+        wire.call("SELECT", 3)
+        wire.call("SET", "long", "x" * 50_000)
+        eventually(lambda: [path for path in segments(server)[1:] if path.stat().st_size])
+        wire.call("SET", "key", "value")
+    before = ask(server, "DEBUG", "DIGEST")
+    server.stop()
+    real = start("real", "--appendonly", "yes", folder=server.folder)
+    assert ask(real, "DEBUG", "DIGEST") == before
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["ours", "real"])
 def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
