@@ -85,7 +85,8 @@ def test_everything_comes_back(start_server: StartServer) -> None:
 @pytest.mark.ours("the server is started again by hand")
 @pytest.mark.parametrize(("policy", "ask"), [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")])
 def test_the_use_of_keys_comes_back(start_server: StartServer, policy: str, ask: str) -> None:
-    settings = ("--maxmemory", "1gb", "--maxmemory-policy", policy)
+    # A count does not fade with the minute.
+    settings = ("--maxmemory", "1gb", "--maxmemory-policy", policy, "--lfu-decay-time", "0")
     server = start_server(*settings)
     with server.wire() as wire:
         wire.call("SET", "key", "value")

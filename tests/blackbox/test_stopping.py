@@ -77,6 +77,7 @@ def test_a_signal(start: Start) -> None:
 def test_nothing_is_lost(start: Start, replica: str) -> None:
     one, other = start("ours"), start(replica)
     follow(other, one)
+    eventually(lambda: ask(one, "ROLE")[2])
     with one.wire() as wire:
         wire.send(b"INCR n\r\n" * 5000 + b"SHUTDOWN\r\n")
         assert [wire.reply() for _ in range(5000)][-1] == 5000
@@ -140,7 +141,7 @@ def test_what_the_loop_caught_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["ours", "real"])
 def test_not_before_the_first_base_is_complete(start: Start, kind: str) -> None:
-    one = start(kind, "--rdb-key-save-delay", "10000000", "--save", "")
+    one = start(kind, "--rdb-key-save-delay", "100000000", "--save", "")
     with one.wire() as wire:
         wire.call("SET", "k", "v")
         assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"

@@ -51,7 +51,7 @@ class Server:
         }
         return redis.Redis(self.host, self.port, protocol=protocol, **(settings | options))
 
-    def wire(self, timeout: float = 10.0) -> Wire:
+    def wire(self, timeout: float = 30.0) -> Wire:
         """A bare connection."""
         return Wire(self.address, timeout)
 

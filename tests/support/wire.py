@@ -11,7 +11,7 @@ from tests.support.resp import Incomplete, Push, Reply, encode, parse
 class Wire:
     """One connection. Every read fails the test when `timeout` seconds pass without an answer."""
 
-    def __init__(self, address: tuple[str, int] | str, timeout: float = 10.0) -> None:
+    def __init__(self, address: tuple[str, int] | str, timeout: float = 30.0) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         if isinstance(address, tuple) and ":" in address[0]:
             family = socket.AF_INET6
