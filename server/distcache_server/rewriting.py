@@ -229,12 +229,10 @@ async def write_base(
         else:
             await asyncio.sleep(0)
         check()
-        if delay_us := it.engine.config.rdb_key_save_delay:
-            end_s = monotonic() + (form.keys - keys) * delay_us / 1e6
-            while monotonic() < end_s:
-                await asyncio.sleep(0.01)
-                check()
-        keys = form.keys
+        began_s, new, keys = monotonic(), form.keys - keys, form.keys
+        while monotonic() - began_s < new * it.engine.config.rdb_key_save_delay / 1e6:
+            await asyncio.sleep(0.01)
+            check()
     await it.off(partial(it.files.sync, target))
     return written
 
