@@ -184,17 +184,27 @@ def test_damage_is_noticed(start: Start) -> None:
     write(primary, 1)
     assert agree(primary, replica)
 
+    harmed: list[Path] = []
+
     def happen() -> None:
-        much(primary, 2)
-        path = segments(primary)[1]
+        write(primary, 2)
+        rewrite(primary)
+        path = segments(primary)[-1]
+        write(primary, 3)
+        # Nobody is to be in the midst of it later.
+        eventually(lambda: segments(primary)[-1] != path and segments(primary)[-1].stat().st_size)
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 4
         path.write_bytes(data)
+        harmed.append(path)
+        # Else the end of it is in memory.
+        write(primary, 4)
 
     away(primary, replica, happen)
     eventually(lambda: syncs(primary)[0] == 2, timeout=20)
     assert agree(primary, replica)
-    assert re.search(r"log on disk cannot be read.*2\.incr\.aof at offset \d+", primary.log())
+    said = rf"log on disk cannot be read.*{re.escape(harmed[0].name)} at offset \d+"
+    assert re.search(said, primary.log())
     # What is behind it can be read.
     away(primary, replica, lambda: much(primary, 5))
     assert agree(primary, replica)
