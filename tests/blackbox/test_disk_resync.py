@@ -73,9 +73,11 @@ def write(server: Process, seed: int, count: int = 3000) -> None:
 
 
 def rewrite(server: Process) -> None:
+    # There may be one yet since it became a replica.
+    eventually(partial(_rests, server))
     before = int(info(server, "persistence")["aof_rewrites"])
     ask(server, "BGREWRITEAOF")
-    eventually(lambda: int(info(server, "persistence")["aof_rewrites"]) > before, timeout=20)
+    eventually(lambda: int(info(server, "persistence")["aof_rewrites"]) > before)
 
 
 def away(primary: Process, replica: Process, during: Callable[[], None]) -> None:
@@ -148,7 +150,7 @@ def restart(start: Start, server: Process, *arguments: str) -> Process:
     assert "Traceback" not in server.log()
     port = str(server.port)
     again = start("ours", *SMALL, "--port", port, *arguments, folder=server.folder)
-    eventually(lambda: info(again, "persistence")["loading"] == "0", timeout=20)
+    eventually(lambda: info(again, "persistence")["loading"] == "0")
     return again
 
 
@@ -201,7 +203,7 @@ def test_damage_is_noticed(start: Start) -> None:
         write(primary, 4)
 
     away(primary, replica, happen)
-    eventually(lambda: syncs(primary)[0] == 2, timeout=20)
+    eventually(lambda: syncs(primary)[0] == 2)
     assert agree(primary, replica)
     said = rf"log on disk cannot be read.*{re.escape(harmed[0].name)} at offset \d+"
     assert re.search(said, primary.log())
@@ -322,7 +324,7 @@ def test_a_replica_that_is_ahead(start: Start) -> None:
     write(primary, 4)
     replica.process.send_signal(signal.SIGCONT)
     other.process.send_signal(signal.SIGCONT)
-    eventually(lambda: info(primary)["connected_slaves"] == "2", timeout=20)
+    eventually(lambda: info(primary)["connected_slaves"] == "2")
     wait_linked(replica)
     wait_linked(other)
     assert agree(primary, replica, other)
@@ -409,7 +411,7 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
             case 2:
                 away(primary, replica, writer.join)
             case 3:
-                eventually(partial(_rests, primary), timeout=20)
+                eventually(partial(_rests, primary))
                 ask(primary, "BGREWRITEAOF")
             case _:
                 ask(primary, "CLIENT", "KILL", "TYPE", "replica")
@@ -426,7 +428,7 @@ def _rests(server: Process) -> bool:
 
 def wait_followed(primary: Process, replica: Process) -> None:
     """Until both know of each other."""
-    eventually(lambda: info(primary)["connected_slaves"] == "1", timeout=20)
+    eventually(lambda: info(primary)["connected_slaves"] == "1")
     wait_linked(replica)
 
 

@@ -53,7 +53,7 @@ def wait_loaded(server: Server) -> None:
             reply: object = wire.call("PING")
         return reply == b"PONG"
 
-    eventually(loaded, timeout=30)
+    eventually(loaded)
 
 
 def digest(server: Server) -> object:
@@ -329,8 +329,9 @@ def test_a_full_disk(start: Start, policy: str) -> None:
 
 def start_redis(folder: Path, preamble: str) -> Process:
     """One that may be killed: under everysec it acknowledges before it writes, during a flush."""
-    settings = ("--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", preamble)
-    return Process((str(redis_server()),), ("--dir", str(folder), *settings), folder.parent / "real")
+    settings = ("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always")
+    command = (str(redis_server()),)
+    return Process(command, (*settings, "--aof-use-rdb-preamble", preamble), folder.parent / "real")
 
 
 @pytest.mark.parametrize("preamble", ["yes", "no"])

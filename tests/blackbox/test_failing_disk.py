@@ -77,7 +77,7 @@ async def until(condition: str, server: Server) -> None:
 async def stand_still(server: Server) -> None:
     """Wait until all is flushed, and have nothing done on the disk but for clients."""
     assert server.persistence.disk is not None
-    while server.persistence.disk.flushed != server.persistence.log.end:
+    while server.persistence.disk.flushed != server.persistence.log.end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     server.engine.ticking = False
 

@@ -229,7 +229,7 @@ def test_shutdown_saves(
         wire.call("SET", "key", "value")
         wire.command("SHUTDOWN", *words)
         wire.expect_closed()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert (server.folder / "dump.rdb").exists() == kept
 
 
@@ -256,7 +256,7 @@ def test_a_signal_that_cannot_save(start_server: StartServer) -> None:
         (server.folder / "folder.rdb").rmdir()
         wire.command("SHUTDOWN")
         wire.expect_closed()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_shutdown_ends_a_save(start_server: StartServer) -> None:
@@ -268,7 +268,7 @@ def test_shutdown_ends_a_save(start_server: StartServer) -> None:
         wire.call("SET", "key", "after")
         wire.command("SHUTDOWN")
         wire.expect_closed()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert value_after_restart(server, "key") == b"after"
 
 

@@ -46,7 +46,7 @@ def refused(folder: Path, data: bytes, *arguments: str) -> str:
     folder.mkdir(exist_ok=True)
     (folder / "dump.rdb").write_bytes(data)
     command = [*OURS, "--port", str(free_port()), "--dir", str(folder), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 1
     return ended.stdout
 
@@ -110,7 +110,7 @@ def test_a_shutdown_that_saves(start_server: StartServer) -> None:
         wire.call("SET", "key", "value")
         wire.command("SHUTDOWN", "SAVE")
         wire.expect_closed()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     second = Process(OURS, (), server.folder)
     try:
         with second.wire() as wire:

@@ -59,7 +59,7 @@ def test_it_stops(start: Start, how: str) -> None:
         elif how == "gone":
             replica.wire.reset()
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
 
 
 def test_a_signal(start: Start) -> None:
@@ -70,7 +70,7 @@ def test_a_signal(start: Start) -> None:
         replica.read_until(b"GETACK\r\n$1\r\n*\r\n")
         replica.acknowledge()
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("replica", ["ours", "real"])
@@ -82,7 +82,7 @@ def test_nothing_is_lost(start: Start, replica: str) -> None:
         wire.send(b"INCR n\r\n" * 5000 + b"SHUTDOWN\r\n")
         assert [wire.reply() for _ in range(5000)][-1] == 5000
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
     assert ask(other, "GET", "n") == b"5000"
 
 
@@ -109,7 +109,7 @@ def test_what_goes_on_besides_commands_does_not_end_unnoticed(tmp_path: Path) ->
         with server.wire() as wire:
             assert wire.call("SET", "fail", "now") == b"OK"
             wire.expect_closed()
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
         assert "RuntimeError: it fails" in server.log()
         again = Process(OURS, ("--dir", str(tmp_path)), tmp_path / "other")
         assert ask(again, "GET", "fail") == b"now"
@@ -152,4 +152,4 @@ def test_not_before_the_first_base_is_complete(start: Start, kind: str) -> None:
         assert wire.call("GET", "k") == b"v"
         wire.command("SHUTDOWN", "FORCE")
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0

@@ -17,7 +17,7 @@ from tests.torture.machine import Machine, missing
 from tests.torture.rounds import POLICIES, Torture, broken
 
 # On a busy machine it is the starts that take their time.
-pytestmark = [pytest.mark.ours("it is about our files"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ours("it is about our files"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Server:
     def client(self, protocol: int = 2, **options: Any) -> redis.Redis:
         """A redis-py client that sends nothing of its own, retries nothing and decodes nothing."""
         settings: dict[str, Any] = {
-            "socket_timeout": 20,
+            "socket_timeout": 30,
             "retry": Retry(NoBackoff(), 0),
             "driver_info": None,
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
@@ -103,7 +103,7 @@ class Process(Server):
         """All that it has written so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def stop(self, by: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
+    def stop(self, by: signal.Signals = signal.SIGTERM, timeout: float = 60.0) -> int:
         """Ask it to stop, wait until it has, and return its exit status."""
         if self.is_running():
             self.process.send_signal(by)

@@ -135,7 +135,7 @@ class Torture:
         )
         server = Process(self.command, arguments, self.folder / f"server-{self._starts % 4}")
         try:
-            eventually(lambda: _ask(server, "PING") == b"PONG", 30)
+            eventually(lambda: _ask(server, "PING") == b"PONG")
         except AssertionError:
             server.kill()
             raise AssertionError(f"it does not work: {server.log()[-3000:]}") from None
