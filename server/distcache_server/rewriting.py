@@ -161,7 +161,8 @@ class Rewriter:
             walk = Walk(it.engine.databases, form.add)
             offset, increments = it.log.end, (file,) if file is not None else ()
             size = await write_base(it, target, form, walk, self._check)
-            await it.off(partial(directory.rebase, temporary, form.snapshot, offset, *increments))
+            rebase = partial(directory.rebase, anew=not known)
+            await it.off(partial(rebase, temporary, form.snapshot, offset, *increments))
             self._check()
         finally:
             if walk is not None:

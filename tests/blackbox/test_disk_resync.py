@@ -354,10 +354,17 @@ def test_a_replica_that_was_written_to(start: Start) -> None:
     assert syncs(primary) == (2, 0)
 
 
-def test_redis_opens_the_directory(start: Start) -> None:
-    server = start("ours", *SMALL, "--rdb-version", "10")
-    much(server, 1)
-    much(server, 3)
+@pytest.mark.parametrize("role", ["primary", "replica"])
+def test_redis_opens_the_directory(start: Start, role: str) -> None:
+    server = primary = start("ours", *SMALL, "--rdb-version", "10")
+    if role == "replica":
+        server = start("ours", *SMALL, "--rdb-version", "10")
+        follow(server, primary)
+    much(primary, 1)
+    assert agree(primary, server)
+    rewrite(server)
+    much(primary, 3)
+    assert agree(primary, server)
     before = ask(server, "DEBUG", "DIGEST")
     assert len(segments(server)) > 2
     server.stop()
