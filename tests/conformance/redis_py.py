@@ -12,9 +12,9 @@ import sys
 import tarfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ CACHE = HERE.parent.parent / ".cache"
 EXCLUSIONS = HERE / "redis_py.toml"
 PARTS = ("asyncio", "other")
 """Half of the time the suite waits, so that its parts run side by side."""
+REPEATS = 2
+"""Its tests give a message 0.2 s to come, and look at the clock: those that fail are repeated."""
 _BELIEVE = ("--reported-version",)
 
 
@@ -35,6 +37,7 @@ class Outcome:
     """What came of one run."""
 
     counts: dict[str, int]
+    passed: list[str]
     failures: dict[str, str]
     """Test to traceback."""
     unused: list[str]
@@ -42,7 +45,7 @@ class Outcome:
 
     def summary(self) -> str:
         counts = {"failed": len(self.failures), **self.counts}
-        names = ("passed", "failed", "skipped", "excluded")
+        names = ("passed", "failed", "skipped", "excluded", "repeated")
         return ", ".join(f"{counts.get(name, 0)} {name}" for name in names)
 
 
@@ -56,14 +59,39 @@ def source() -> Path:
     return folder
 
 
-def run(addresses: Sequence[tuple[str, int]], protocol: int, scratch: Path, ours: bool) -> Outcome:
-    """Run the suite, its parts side by side, each against a server whose databases it flushes."""
+def run(serve: Callable[[], tuple[str, int]], protocol: int, scratch: Path, ours: bool) -> Outcome:
+    """Run the suite; what fails each time that it is repeated, on new servers, has failed."""
+    outcome = _run(serve, protocol, scratch / "first", ours)
+    for number in range(REPEATS):
+        if not outcome.failures:
+            break
+        again = _run(serve, protocol, scratch / f"again-{number}", ours, outcome.failures)
+        left = {it: why for it, why in outcome.failures.items() if it not in again.passed}
+        counts = Counter(outcome.counts)
+        counts.update(passed=len(outcome.failures) - len(left), repeated=len(outcome.failures))
+        outcome = replace(outcome, counts=counts, failures=left)
+    return outcome
+
+
+def _run(
+    serve: Callable[[], tuple[str, int]],
+    protocol: int,
+    scratch: Path,
+    ours: bool,
+    only: Collection[str] = (),
+) -> Outcome:
+    """Run the parts side by side, all tests or some, each on a server that it may flush."""
+    scratch.mkdir()
+    (scratch / "only").write_text(json.dumps([*only]))
     folders = [scratch / part for part in PARTS]
     commands = []
-    for part, folder, (host, port) in zip(PARTS, folders, addresses, strict=True):
+    for part, folder in zip(PARTS, folders, strict=True):
         folder.mkdir()
-        options = ("--part", part, "--redis-url", f"redis://{host}:{port}/0")
-        commands.append(_start(folder, protocol, options if ours else (*options, *_BELIEVE)))
+        host, port = serve()
+        options = ["--part", part, "--redis-url", f"redis://{host}:{port}/0"]
+        options += ["--only", str(scratch / "only")] if only else []
+        options += [] if ours else _BELIEVE
+        commands.append(_start(folder, protocol, options))
     try:
         for command in commands:
             command.wait()  # what failed is in the outcome
@@ -101,12 +129,14 @@ def _outcome(folder: Path) -> Outcome:
 
 def _together(outcomes: Sequence[Outcome]) -> Outcome:
     counts = Counter[str]()
+    passed: list[str] = []
     failures: dict[str, str] = {}
     for outcome in outcomes:
         counts.update(outcome.counts)
+        passed += outcome.passed
         failures.update(outcome.failures)
     unused = set.intersection(*(set(outcome.unused) for outcome in outcomes))
-    return Outcome(counts, failures, sorted(unused))
+    return Outcome(counts, passed, failures, sorted(unused))
 
 
 def _download(version: str) -> None:

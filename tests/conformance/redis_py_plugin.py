@@ -18,6 +18,8 @@ from urllib.parse import urlparse
 
 import pytest
 
+TIMEOUT_S = 60
+"""For a test: some of redis-py's end the whole run when one of them has not ended in 5 s."""
 _USUAL = (("127.0.0.1", 6379), ("localhost", 6379))
 
 
@@ -25,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exclusions", type=Path, required=True)
     parser.addoption("--outcome", type=Path, required=True)
     parser.addoption("--part", choices=("asyncio", "other"), required=True)
+    parser.addoption("--only", type=Path, help="a list of tests, the rest of which are left out")
     parser.addoption("--reported-version", action="store_true", help="believe INFO everywhere")
 
 
@@ -57,9 +60,12 @@ class _Selection:
         believe = config.getoption("--reported-version")
         self._versions: dict[str, str] = {} if believe else listed["version"]
         self._is_asyncio = config.getoption("--part") == "asyncio"
+        only: Path | None = config.getoption("--only")
+        self._only: set[str] | None = set(json.loads(only.read_text())) if only else None
         self._unused = {*self._patterns, *self._markers}
         self._config = config
         self._counts = Counter[str]()
+        self._passed: list[str] = []
         self._failures: dict[str, str] = {}
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -87,6 +93,10 @@ class _Selection:
         items[:] = [item for item in items if item not in left_out]
         self._counts["excluded"] += len(left_out)
         self._config.hook.pytest_deselected(items=[*left_out])
+        if self._only is not None:
+            items[:] = [item for item in items if item.nodeid in self._only]
+        for item in items:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S, method="signal"), append=False)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -99,10 +109,12 @@ class _Selection:
             self._counts["skipped"] += 1
         elif report.when == "call":
             self._counts["passed"] += 1
+            self._passed.append(report.nodeid)
 
     def pytest_sessionfinish(self) -> None:
         outcome = {
             "counts": self._counts,
+            "passed": [name for name in self._passed if name not in self._failures],
             "failures": self._failures,
             "unused": sorted(self._unused),
         }

@@ -33,7 +33,8 @@ from tests.support.resp import encode
 UNORDERED = {b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF", b"HKEYS", b"HVALS", b"KEYS", b"SPOP"}
 RANDOM = {b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"}
 SCANS = {b"SSCAN", b"HSCAN", b"ZSCAN"}
-CLOCKS = {b"TTL": 2, b"PTTL": 2000, b"EXPIRETIME": 2, b"PEXPIRETIME": 2000}
+CLOCKS = {b"TTL": 30, b"PTTL": 30_000, b"EXPIRETIME": 30, b"PEXPIRETIME": 30_000}
+"""What may pass between the two calls, in the command's unit; what is drawn differs by more."""
 FLOATING = {"sorted-set", "sorted_set", "geo"}
 RANK_REFUSED = b"ERR value is out of range, value must between -9223372036854775807"
 """LPOS with a RANK that 7.2 does not take."""

@@ -21,9 +21,8 @@ def test_the_suite_of_redis_py(
         redis_py.source()
     except redis_py.Unavailable as error:
         pytest.skip(f"the source package of redis-py cannot be downloaded: {error}")
-    addresses = [start_server().address for _ in redis_py.PARTS]
     ours = pytestconfig.getoption("--server") is None
-    outcome = redis_py.run(addresses, protocol, tmp_path, ours)
+    outcome = redis_py.run(lambda: start_server().address, protocol, tmp_path, ours)
     record_property("summary", f"redis-py, RESP{protocol}: {outcome.summary()}")
     failures = "\n\n".join(f"{test}\n{trace}" for test, trace in outcome.failures.items())
     assert not outcome.failures, f"{outcome.summary()}\n\n{failures}"

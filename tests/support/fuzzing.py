@@ -6,7 +6,7 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _COMMANDS = "DISTCACHE_FUZZ_COMMANDS"
 
@@ -18,8 +18,10 @@ def fuzz_commands(usual: int) -> int:
 
 def load_profile() -> None:
     """Choose how hypothesis draws; called once, before tests are collected."""
-    settings.register_profile("test", deadline=None, derandomize=True, database=None)
-    settings.register_profile("fuzz", deadline=None, print_blob=True)
+    # How long it takes to draw says more of the machine than of us.
+    timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("test", timeless, derandomize=True, database=None)
+    settings.register_profile("fuzz", timeless, print_blob=True)
     settings.load_profile("fuzz" if os.environ.get(_COMMANDS) else "test")
 
 

@@ -160,11 +160,13 @@ def test_more_clients_than_there_can_be(ask: Ask) -> None:
 
 
 def test_timeout(server: Server) -> None:
-    with server.wire() as idle:
+    with server.wire() as idle, server.wire() as listener:
+        # Who listens is not closed, however long nothing is heard.
+        listener.call("HELLO", 3)
+        listener.call("SUBSCRIBE", "news")
         assert idle.call("CONFIG", "SET", "timeout", 1) == b"OK"
         idle.expect_closed()
-    with server.wire() as wire:
-        assert wire.call("CONFIG", "SET", "timeout", 0) == b"OK"
+        assert listener.call("CONFIG", "SET", "timeout", 0) == b"OK"
 
 
 def test_maxmemory(ask: Ask) -> None:

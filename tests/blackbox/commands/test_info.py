@@ -1,6 +1,7 @@
 """INFO: the sections, and that the figures are right."""
 
 import re
+import shutil
 import subprocess
 import time
 
@@ -370,7 +371,7 @@ def test_latencies_of_commands(wire: Wire) -> None:
     assert "latency_percentiles_usec_config|set" in values(wire, "latencystats")
     wire.call("DEBUG", "SLEEP", "0.05")
     slow = statistic(wire, "latencystats", "latency_percentiles_usec_debug")
-    assert 50_000 <= slow["p100"] < 5_000_000
+    assert 50_000 <= slow["p100"] < 40_000_000
     wire.call("CONFIG", "RESETSTAT")
     wire.call("CONFIG", "SET", "latency-tracking", "no")
     wire.call("SET", "key", "value")
@@ -393,28 +394,25 @@ def test_redis_cli_reads_it(wire: Wire, server: Server, option: str) -> None:
     wire.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
     wire.call("SET", "string", "x" * 1000)
     wire.call("RPUSH", "list", *range(100))
-    done = _redis_cli(server, option)
+    command = _redis_cli(server, option)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "Sampled" in done.stdout or "hot key" in done.stdout
 
 
 def test_redis_cli_stat(wire: Wire, server: Server) -> None:
     wire.call("SET", "key", "value")
-    done = _redis_cli(server, "--stat", "-i", "0.01", seconds=1)
-    header, names, first, *_ = done.stdout.splitlines()
+    command = _redis_cli(server, "--stat", "-i", "0.01")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        header, names, first = (process.stdout.readline() for _ in range(3))
+        process.kill()
     assert header.startswith("------- data")
     assert names.split()[:2] == ["keys", "mem"]
     assert first.split()[0] == "1"
 
 
-def _redis_cli(
-    server: Server, *words: str, seconds: float = 20
-) -> subprocess.CompletedProcess[str]:
-    command = ["redis-cli", "-h", server.host, "-p", str(server.port), *words]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except FileNotFoundError:
+def _redis_cli(server: Server, *words: str) -> list[str]:
+    if shutil.which("redis-cli") is None:
         pytest.skip("redis-cli is not installed")
-    except subprocess.TimeoutExpired as stopped:
-        output = (stopped.stdout or b"").decode()
-        return subprocess.CompletedProcess(command, 0, output, "")
+    return ["redis-cli", "-h", server.host, "-p", str(server.port), *words]

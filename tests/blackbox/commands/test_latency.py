@@ -26,7 +26,7 @@ def test_events(watching: Wire) -> None:
     ((name, seconds, ms, longest),) = watching.call("LATENCY", "LATEST")
     assert name == b"command"
     assert abs(int(watching.call("TIME")[0]) - seconds) < 60
-    assert 250 <= ms < 5000
+    assert 250 <= ms < 100_000
     assert longest == ms
     assert watching.call("LATENCY", "HISTORY", "command") == [[seconds, ms]]
     assert watching.call("LATENCY", "HISTORY", "fast-command") == []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from distcache_replication import rdb
 from distcache_server import CannotLoad, Config, Server, serve
-from distcache_server.snapshot_file import SnapshotFile
+from distcache_server.snapshot_file import Progress, SnapshotFile
 
 from tests.support import Error, Wire, free_port
 from tests.support.direct import Direct
@@ -34,22 +35,35 @@ class Talk:
         return reply
 
 
-async def slowly_starting(folder: Path) -> tuple[Server, asyncio.Task[Server], Talk]:
-    """A server that loads in so many steps that a client has its turn more than once."""
+async def slowly_starting(
+    folder: Path, patch: pytest.MonkeyPatch
+) -> tuple[Server, asyncio.Task[Server], Talk, asyncio.Event]:
+    """A server that has loaded a part, and goes on to do so until the event."""
     config = Config()
     step = ("--loading-process-events-interval-bytes", "1024")
     config.load_arguments(["--dir", str(folder), "--bind", "127.0.0.1", "--port", "0", *step])
     server = Server(config, any_port=True)
+    load, go_on = server.engine.snapshot.load, asyncio.Event()
+
+    def held(**options: bool) -> Iterator[Progress]:
+        for progress in load(**options):
+            yield progress
+            while progress.loaded_bytes and not go_on.is_set():
+                yield progress
+
+    patch.setattr(server.engine.snapshot, "load", held)
     starting = asyncio.create_task(server.__aenter__())
     while not server.port:  # noqa: ASYNC110 -- one turn of the loop, no time
         await asyncio.sleep(0)
     talk = Talk(*await asyncio.open_connection("127.0.0.1", server.port))
-    return server, starting, talk
+    return server, starting, talk, go_on
 
 
-async def test_clients_are_told_while_it_loads(tmp_path: Path) -> None:
+async def test_clients_are_told_while_it_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     snapshot_of(tmp_path, 4000)
-    server, starting, talk = await slowly_starting(tmp_path)
+    server, starting, talk, go_on = await slowly_starting(tmp_path, monkeypatch)
     assert await talk("GET key:0") == REFUSED
     assert await talk("PING") == REFUSED
     assert await talk("MULTI") == b"+OK\r\n"
@@ -59,6 +73,7 @@ async def test_clients_are_told_while_it_loads(tmp_path: Path) -> None:
     assert b"loading:1\r\n" in facts
     assert b"loading_total_bytes:%d\r\n" % (tmp_path / "dump.rdb").stat().st_size in facts
     assert not starting.done()
+    go_on.set()
     await starting
     assert await talk("GET key:3999") == b"x" * 500 + b"\r\n"
     facts = await talk("INFO persistence")
@@ -87,10 +102,12 @@ async def test_nobody_sees_an_empty_server_first(tmp_path: Path, keys: int) -> N
     await server.stop()
 
 
-async def test_a_shutdown_while_it_loads_leaves_the_file(tmp_path: Path) -> None:
+async def test_a_shutdown_while_it_loads_leaves_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     snapshot_of(tmp_path, 4000)
     before = (tmp_path / "dump.rdb").read_bytes()
-    server, starting, talk = await slowly_starting(tmp_path)
+    server, starting, talk, _ = await slowly_starting(tmp_path, monkeypatch)
     talk.writer.write(b"SHUTDOWN SAVE\r\n")
     await starting
     assert server.stopped.is_set()
