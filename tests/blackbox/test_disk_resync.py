@@ -78,6 +78,17 @@ def rewrite(server: Process) -> None:
     eventually(lambda: int(info(server, "persistence")["aof_rewrites"]) > before, timeout=20)
 
 
+def follow_on_disk(replica: Process, primary: Process) -> None:
+    """`follow`, until the replica's own log has its base: before that it keeps nothing."""
+    follow(replica, primary)
+    eventually(partial(rests, replica), timeout=20)
+
+
+def rests(server: Process) -> bool:
+    """No rewrite goes on."""
+    return info(server, "persistence")["aof_rewrite_in_progress"] == "0"
+
+
 def away(primary: Process, replica: Process, during: Callable[[], None]) -> None:
     """The link is cut, things happen, and the replica comes back."""
     replica.process.send_signal(signal.SIGSTOP)
@@ -157,7 +168,7 @@ def test_a_chain(start: Start, last: str) -> None:
     """The one in the middle has segments of its primary's log, at the same offsets."""
     first, middle, end = start("ours"), start("ours", *SMALL), start(last)
     write(first, 1)
-    follow(middle, first)
+    follow_on_disk(middle, first)
     follow(end, middle)
     assert agree(first, middle, end)
 
@@ -183,6 +194,8 @@ def test_damage_is_noticed(start: Start) -> None:
     follow(replica, primary)
     write(primary, 1)
     assert agree(primary, replica)
+    # What comes goes into the next segment, and its middle is far behind what memory keeps.
+    eventually(lambda: [path.stat().st_size > 0 for path in segments(primary)] == [True] * 2)
 
     def happen() -> None:
         much(primary, 2)
@@ -257,7 +270,7 @@ def test_a_slow_full_sync_takes_no_memory(start: Start) -> None:
 def test_a_deposed_primary_does_not_go_on(start: Start) -> None:
     """A promotion is known after a restart: what the old primary wrote since is not ours."""
     old, new = start("ours", "--appendonly", "yes"), start("ours", *SMALL)
-    follow(new, old)
+    follow_on_disk(new, old)
     write(old, 1)
     assert agree(old, new)
     ask(new, "REPLICAOF", "NO", "ONE")
@@ -273,7 +286,7 @@ def test_a_deposed_primary_does_not_go_on(start: Start) -> None:
 def test_a_planned_switch_does_not_need_a_snapshot(start: Start) -> None:
     """One that had nothing of its own goes on, also after a restart of the new primary."""
     old, new = start("ours", *SMALL), start("ours", *SMALL)
-    follow(new, old)
+    follow_on_disk(new, old)
     write(old, 1)
     assert agree(old, new)
     ask(new, "REPLICAOF", "NO", "ONE")
@@ -323,10 +336,9 @@ def test_a_replica_that_is_ahead(start: Start) -> None:
 def test_a_replica_that_was_written_to(start: Start) -> None:
     """What somebody else put into its directory is of no history, also after another restart."""
     primary, replica = start("ours"), start("ours", *SMALL)
-    follow(replica, primary)
+    follow_on_disk(replica, primary)
     write(primary, 1, 100)
     assert agree(primary, replica)
-    eventually(lambda: info(replica, "persistence")["aof_rewrite_in_progress"] == "0")
     replica.stop()
     with segments(replica)[-1].open("ab") as file:
         file.write(
@@ -385,7 +397,7 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
             case 2:
                 away(primary, replica, writer.join)
             case 3:
-                eventually(partial(_rests, primary), timeout=20)
+                eventually(partial(rests, primary), timeout=20)
                 ask(primary, "BGREWRITEAOF")
             case _:
                 ask(primary, "CLIENT", "KILL", "TYPE", "replica")
@@ -393,11 +405,6 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
         if step % 3 == 2:
             wait_followed(primary, replica)
             assert agree(primary, replica)
-
-
-def _rests(server: Process) -> bool:
-    """No rewrite goes on."""
-    return info(server, "persistence")["aof_rewrite_in_progress"] == "0"
 
 
 def wait_followed(primary: Process, replica: Process) -> None:
