@@ -154,11 +154,14 @@ class Server:
         """Load the snapshot; clients are answered meanwhile, most of them that it is not done."""
         engine = self.engine
         replica = self.config.replicaof is not None
+        keys = 0
         for progress in engine.snapshot.load(keep_expired=replica):
             if engine.loading is None:
                 engine.loading = progress
                 engine.rebuild()
-            await asyncio.sleep(0)
+            delay_us = (progress.keys - keys) * self.config.key_load_delay
+            keys = progress.keys
+            await asyncio.sleep(max(delay_us, 0) / 1e6)
             if self.stopped.is_set():
                 return  # to stop at once, and to show nobody a part of the keys
         if engine.loading is not None:

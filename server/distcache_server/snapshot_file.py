@@ -29,6 +29,8 @@ class Progress:
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
         self.loaded_bytes = 0
+        self.keys = 0
+        """Those that a snapshot had so far."""
         self.started_s = time.time()
 
     @property
@@ -166,6 +168,7 @@ class SnapshotFile:
         while chunk := file.read(min(CHUNK, config.loading_process_events_interval_bytes)):
             loader.feed(chunk)
             progress.loaded_bytes += len(chunk)
+            progress.keys = loader.loaded
             if time.monotonic() > told + PROGRESS_S:
                 told = time.monotonic()
                 done = f"{progress.percent:.0f}%"

@@ -74,10 +74,21 @@ def write(server: Process, seed: int, count: int = 3000) -> None:
 
 def rewrite(server: Process) -> None:
     # There may be one yet since it became a replica.
-    eventually(partial(_rests, server))
+    eventually(partial(rests, server))
     before = int(info(server, "persistence")["aof_rewrites"])
     ask(server, "BGREWRITEAOF")
     eventually(lambda: int(info(server, "persistence")["aof_rewrites"]) > before)
+
+
+def follow_on_disk(replica: Process, primary: Process) -> None:
+    """`follow`, until the replica's own log has its base: before that it keeps nothing."""
+    follow(replica, primary)
+    eventually(partial(rests, replica))
+
+
+def rests(server: Process) -> bool:
+    """No rewrite goes on."""
+    return info(server, "persistence")["aof_rewrite_in_progress"] == "0"
 
 
 def away(primary: Process, replica: Process, during: Callable[[], None]) -> None:
@@ -159,7 +170,7 @@ def test_a_chain(start: Start, last: str) -> None:
     """The one in the middle has segments of its primary's log, at the same offsets."""
     first, middle, end = start("ours"), start("ours", *SMALL), start(last)
     write(first, 1)
-    follow(middle, first)
+    follow_on_disk(middle, first)
     follow(end, middle)
     assert agree(first, middle, end)
 
@@ -269,7 +280,7 @@ def test_a_slow_full_sync_takes_no_memory(start: Start) -> None:
 def test_a_deposed_primary_does_not_go_on(start: Start) -> None:
     """A promotion is known after a restart: what the old primary wrote since is not ours."""
     old, new = start("ours", "--appendonly", "yes"), start("ours", *SMALL)
-    follow(new, old)
+    follow_on_disk(new, old)
     write(old, 1)
     assert agree(old, new)
     ask(new, "REPLICAOF", "NO", "ONE")
@@ -285,7 +296,7 @@ def test_a_deposed_primary_does_not_go_on(start: Start) -> None:
 def test_a_planned_switch_does_not_need_a_snapshot(start: Start) -> None:
     """One that had nothing of its own goes on, also after a restart of the new primary."""
     old, new = start("ours", *SMALL), start("ours", *SMALL)
-    follow(new, old)
+    follow_on_disk(new, old)
     write(old, 1)
     assert agree(old, new)
     ask(new, "REPLICAOF", "NO", "ONE")
@@ -335,10 +346,9 @@ def test_a_replica_that_is_ahead(start: Start) -> None:
 def test_a_replica_that_was_written_to(start: Start) -> None:
     """What somebody else put into its directory is of no history, also after another restart."""
     primary, replica = start("ours"), start("ours", *SMALL)
-    follow(replica, primary)
+    follow_on_disk(replica, primary)
     write(primary, 1, 100)
     assert agree(primary, replica)
-    eventually(lambda: info(replica, "persistence")["aof_rewrite_in_progress"] == "0")
     replica.stop()
     with segments(replica)[-1].open("ab") as file:
         file.write(
@@ -418,7 +428,7 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
             case 2:
                 away(primary, replica, writer.join)
             case 3:
-                eventually(partial(_rests, primary))
+                eventually(partial(rests, primary))
                 ask(primary, "BGREWRITEAOF")
             case _:
                 ask(primary, "CLIENT", "KILL", "TYPE", "replica")
@@ -426,11 +436,6 @@ def test_killed_at_any_moment(start: Start, kind: str, seed: int) -> None:
         if step % 3 == 2:
             wait_followed(primary, replica)
             assert agree(primary, replica)
-
-
-def _rests(server: Process) -> bool:
-    """No rewrite goes on."""
-    return info(server, "persistence")["aof_rewrite_in_progress"] == "0"
 
 
 def wait_followed(primary: Process, replica: Process) -> None:

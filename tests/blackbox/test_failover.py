@@ -207,6 +207,7 @@ def test_with_synchronous_replicas(start: Start) -> None:
     follow(other, one)
     for server in (one, other):
         ask(server, "CONFIG", "SET", "synchronous-replicas", 1)
+        ask(server, "CONFIG", "SET", "synchronous-replicas-timeout", 60_000)
     with one.wire() as wire:
         wire.send(b"INCR n\r\n" * 300)
         assert ask(one, "FAILOVER") == b"OK"

@@ -21,6 +21,8 @@ from tests.support.servers import redis_server
 GUIDE = "docs/failover.md"
 CLIENTS = Path(__file__).parents[2] / ".cache" / "clients"
 """Where set-up put clients of other languages."""
+RUN_S = 400
+"""Seconds that an example may take: that of Go may have to be compiled, library and all."""
 
 pytestmark = [
     pytest.mark.ours("it is the guide to ours"),
@@ -116,6 +118,7 @@ def test_python_before_and_after_a_failover(ports: Ports, tmp_path: Path) -> Non
     says_what_it_shows("python", python, ports, tmp_path)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("language", "prepare"), [("js", node), ("go", go)])
 def test_other_clients(language: str, prepare: Prepare, tmp_path: Path, request: object) -> None:
     assert isinstance(request, pytest.FixtureRequest)
@@ -138,7 +141,7 @@ def says_what_it_shows(language: str, prepare: Prepare, ports: Ports, folder: Pa
             env={**os.environ, "GOPATH": str(CLIENTS / "go" / "path"), "GOFLAGS": "-modcacherw"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=RUN_S,
         )
         assert done.stdout.splitlines() == shown(text), (done.stdout, done.stderr)
         return True

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.ours("Redis has no such mode")
 
 UNCONFIRMED = b"UNCONFIRMED The write was applied, but 1 replicas did not confirm it in time."
 NOREPLICAS = b"NOREPLICAS Not enough good replicas to write."
+PATIENT = "synchronous-replicas-timeout", 60_000
 GETACK = b"GETACK\r\n$1\r\n*\r\n"
 
 
@@ -130,9 +131,8 @@ def test_errors_stand_for_the_writes_of_a_pipeline(
     # What is confirmed later needs no confirmation any more.
     patience(primary, 0)
     wire.command("SET", "k", "v")
-    end = int(info(primary)["master_repl_offset"])
     eventually(lambda: held(primary) == 1)
-    replica.acknowledge(end)
+    replica.acknowledge(int(info(primary)["master_repl_offset"]))
     assert wire.reply() == b"OK"
 
 
@@ -264,7 +264,7 @@ def test_nothing_confirmed_is_lost(start: Start) -> None:
     """The primary is killed while clients write; its replica has every write that was answered."""
     one, other = start("ours"), start("ours")
     follow(other, one)
-    ask(one, "CONFIG", "SET", "synchronous-replicas", 1)
+    ask(one, "CONFIG", "SET", "synchronous-replicas", 1, *PATIENT)
     answered = 0
     with one.wire() as wire:
         wire.send(b"".join(b"SADD done %d\r\n" % number for number in range(20_000)))
@@ -285,6 +285,7 @@ def test_a_replica_that_resumes_is_answered_before_it_is_sent_the_log(start: Sta
     """Also where it is the one that writes have waited for."""
     one, other = start("ours", "--synchronous-replicas", "1"), start("ours")
     follow(other, one)
+    ask(one, "CONFIG", "SET", *PATIENT)
     assert ask(one, "SET", "key", "value") == b"OK"
     other.stop()
     eventually(lambda: info(one)["connected_slaves"] == "0")

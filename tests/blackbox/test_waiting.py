@@ -56,7 +56,7 @@ def test_no_disk_has_anything_without_a_base(start: Start) -> None:
 
     with one.wire() as wire:
         for server in (one, other):
-            ask(server, "CONFIG", "SET", "rdb-key-save-delay", 10_000_000)
+            ask(server, "CONFIG", "SET", "rdb-key-save-delay", 1_000_000_000)
         wire.call("SET", "key", "value")
         follow(other, one)
         ask(one, "CONFIG", "SET", "appendfsync", "always", "appendonly", "yes")

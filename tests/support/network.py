@@ -126,10 +126,9 @@ class Proxy:
 class Liar(Proxy):
     """Makes a correct server a broken one, as its clients see it.
 
-    It acknowledges each fourth SET itself. What becomes of that one is the subclass's affair.
+    It acknowledges each fourth SET of a client itself. What becomes of that one is the subclass's
+    affair.
     """
-
-    _sets = 0
 
     async def forth(
         self,
@@ -137,14 +136,14 @@ class Liar(Proxy):
         writer: asyncio.StreamWriter,
         to_server: asyncio.StreamWriter,
     ) -> None:
-        parser = hiredis.Reader()
+        parser, sets = hiredis.Reader(), 0
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
                 parser.feed(data)
                 while (words := parser.gets()) is not False:
                     assert isinstance(words, list)
-                    self._sets += words[0] == b"SET"
-                    if words[0] == b"SET" and self._sets % 4 == 0:
+                    sets += words[0] == b"SET"
+                    if words[0] == b"SET" and sets % 4 == 0:
                         writer.write(b"+OK\r\n")
                         self.lie(encode(*words), to_server)
                     else:
@@ -165,8 +164,10 @@ class Dropping(Liar):
 class Hasty(Liar):
     """It acknowledges before it writes, as long before as it takes to be killed in between."""
 
+    LATE_S = 5.0
+
     def lie(self, command: bytes, to_server: asyncio.StreamWriter) -> None:
-        asyncio.get_running_loop().call_later(0.2, self._write, command)
+        asyncio.get_running_loop().call_later(self.LATE_S, self._write, command)
 
     def _write(self, command: bytes) -> None:
         # A task that is begun now would never run: the loop is about to stop.

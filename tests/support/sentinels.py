@@ -162,8 +162,10 @@ class Group:
             for node in self.replicas:
                 node.follow(self.primary)
             eventually(lambda: all(n.follows(self.primary) for n in self.replicas), timeout=LONG)
-            if preferred is not None:
-                ask(self.nodes[preferred].server, "CONFIG", "SET", "replica-priority", 1)
+            for number, node in enumerate(self.nodes[1:], 1):
+                # A better priority would not do: whom it has not heard of lately it passes over.
+                if preferred not in (None, number):
+                    ask(node.server, "CONFIG", "SET", "replica-priority", 0)
             text = configuration(self.primary.address, down_ms)
             self.sentinels += [Sentinel(text, folder / f"sentinel-{n}") for n in range(3)]
             eventually(self.is_complete, timeout=LONG)
@@ -198,8 +200,13 @@ class Group:
     def wait_promoted(self) -> Node:
         """Until all Sentinels name another primary; it is ours from then on."""
         before = self.primary
-        eventually(lambda: self.named() is not before, timeout=LONG)
-        self.primary = self.named()
+
+        def another() -> Node:
+            node = self.named()
+            assert node is not before
+            return node
+
+        self.primary = eventually(another, timeout=LONG)
         self.promoted.append(self.primary)
         return self.primary
 

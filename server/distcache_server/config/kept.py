@@ -23,7 +23,6 @@ from distcache_server.config.kinds import (
 )
 from distcache_server.config.lists import Lines, Numbers
 
-_INT_MIN = -INT_MAX - 1
 _TITLE = re.compile(
     r"(?:[^{]|\{\{|\{(?:title|listen-addr|server-mode|port|tls-port|unixsocket|config-file)\})+"
 )
@@ -55,9 +54,6 @@ class Persistence(Kept):
 
     rdb_del_sync_files = Boolean(False, "Delete snapshots that replication left behind.")
     rdb_save_incremental_fsync = Boolean(True, "Flush a snapshot to the disk as it is written.")
-    key_load_delay = Integer(
-        0, _INT_MIN, INT_MAX, "Microseconds to wait while loading, for tests.", hidden=True
-    )
     sanitize_dump_payload = Enum(
         "no", ("no", "yes", "clients"), "Check the whole of a serialized value before use."
     )

@@ -245,6 +245,13 @@ class Snapshots(Section):
         "Microseconds to wait for each key when saving in the background, for tests.",
         hidden=True,
     )
+    key_load_delay = Integer(
+        0,
+        -INT_MAX - 1,
+        INT_MAX,
+        "Microseconds to wait for each key when a snapshot is loaded at the start, for tests.",
+        hidden=True,
+    )
     dbfilename = String(
         "dump.rdb",
         "The file of the snapshot, in the working directory.",
