@@ -30,6 +30,8 @@ def postgres(_postgres: Postgres | None) -> Iterator[PostgresDatabase]:
     """An empty database of a real PostgreSQL."""
     if _postgres is None:
         pytest.skip("PostgreSQL is not installed")
+    if _postgres.process.poll() is not None:
+        _postgres.start()  # a test has failed that had killed it
     database = _postgres.new_database()
     yield database
     database.close()

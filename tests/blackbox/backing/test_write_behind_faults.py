@@ -447,6 +447,7 @@ def test_sentinel_fails_over(users: Database, tmp_path: Path) -> None:
         ("ours", "ours", "ours"),
         *("--backing-store", users.address, "--backing-map", str(tmp_path / "map.toml")),
         *("--backing-takeover-time", "3600", "--backing-batch-delay", "50", *PATIENT),
+        down_ms=5000,  # a stall is no reason for one more
     )
     try:
         old = group.primary
