@@ -337,6 +337,7 @@ def test_a_transaction_of_many_rows(cache: Cache) -> None:
         assert client.hget("user:50000", "name") == "new"
 
 
+@pytest.mark.timeout(300)
 @decoding
 def test_a_publication_that_is_made_anew(cache: Cache) -> None:
     """What was written before it was there can never be decoded: the slot is made anew."""
@@ -353,7 +354,7 @@ def test_a_publication_that_is_made_anew(cache: Cache) -> None:
             users.execute("UPDATE users SET name = name || '!' WHERE id = 1")
             return bool(client.info("backing")["backing_changes_seen"])
 
-        eventually(is_told, timeout=100, interval=0.5)
+        eventually(is_told, timeout=200, interval=0.5)
 
 
 @pytest.mark.parametrize("mode", ["decoding", "notify"])
