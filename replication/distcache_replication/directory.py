@@ -313,16 +313,23 @@ class Directory:
         """Where a base is written before it is one."""
         return self.path(f"temp-{self.name}.{token}.base")
 
-    def rebase(self, temporary: str, snapshot: bool, offset: int, *increments: File) -> None:
+    def rebase(
+        self,
+        temporary: str,
+        snapshot: bool,
+        offset: int,
+        *increments: File,
+        anew: bool = False,
+    ) -> None:
         """Give the log a base, written and flushed, in place of all that there is.
 
-        At ``offset`` the log goes on, in these increments.
+        At ``offset`` the log goes on, in these increments; ``anew`` if nothing leads up to there.
         """
         base = self._next_base("rdb" if snapshot else "aof")
         base = replace(base, size=self.files.size(temporary), offset=offset)
         self.files.rename(temporary, self.path(base.name))
         first = not self.manifest.files
-        self._replace(self.manifest.rebased(base, increments))
+        self._replace(self.manifest.rebased(base, increments, anew))
         if first:
             with suppress(OSError):
                 self.files.remove(self._unfinished_path)

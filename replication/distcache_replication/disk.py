@@ -20,7 +20,7 @@ from time import time_ns
 from distcache_replication.files import Files
 from distcache_replication.history import History
 from distcache_replication.log import Log
-from distcache_replication.segment import annotation, before, flushed, head
+from distcache_replication.segment import annotation, before, flushed, head, select
 
 Done = Callable[[OSError | None], None]
 Run = Callable[[Callable[[], None], Done], None]
@@ -70,6 +70,8 @@ class Disk:
         self._salt = 0
         self._head = b""
         """Which history the log is, until that is written."""
+        self._database = 0
+        """The database that is selected there, unless that is said otherwise."""
         self._mark_at = 0
         """The size at which the next place is remembered."""
         self.begun = log.end
@@ -109,9 +111,10 @@ class Disk:
             self.log.holders.remove(self)
         self.log.advance(None)
 
-    def switch(self, descriptor: int, history: History) -> None:
+    def switch(self, descriptor: int, history: History, database: int = 0) -> None:
         """Go on in a new increment, from the present end of the log.
 
+        There a ``database`` is selected, if what comes next does not say which.
         What the last one does not have, because a flush failed, is lost to it: the caller makes a
         base that holds it.
         """
@@ -123,6 +126,7 @@ class Disk:
         self.offset = self.begun = self.log.end
         self.marks, self._mark_at = [], 0
         self._told, self._time_ms = None, 0
+        self._database = database
         self._name(history)
         if not self.lost:
             # The log on disk must have no gap, whatever the order in which files get there: so
@@ -142,6 +146,8 @@ class Disk:
     def _name(self, history: History) -> None:
         salt = self._salt = secrets.randbits(32)
         lines = [before(former, end, salt) for former, end in history.lineage]
+        if self._database:
+            lines.append(select(self._database, salt))
         self._head = b"".join([head(history.id, self.offset, salt), *lines])
 
     def _begin(self) -> bool:
@@ -152,7 +158,7 @@ class Disk:
             if self.lost:
                 self._fail(error)
             return False
-        self._head, self._told = b"", self._tellable
+        self._head, self._database, self._told = b"", 0, self._tellable
         return True
 
     @property
@@ -211,7 +217,7 @@ class Disk:
         if size >= self._mark_at:
             self.marks.append((offset, size, self._salt, self._time_ms or None))
             self._mark_at = size + MARK
-        self._head, self._told = b"", told
+        self._head, self._database, self._told = b"", 0, told
         self.offset = end
         if self.policy == NO:
             self._advance()

@@ -85,10 +85,16 @@ class Manifest:
     def with_increment(self, file: File) -> Manifest:
         return replace(self, increments=(*self.increments, file))
 
-    def rebased(self, base: File, increments: tuple[File, ...]) -> Manifest:
-        """A new base, and the increments that go on from it; the other files are history."""
-        old = (replace(f, type=HISTORY) for f in self.files if f not in increments)
-        return Manifest(base, increments, (*self.history, *old))
+    def rebased(self, base: File, increments: tuple[File, ...], anew: bool = False) -> Manifest:
+        """A new base, and the increments that go on from it; the other files are history.
+
+        Where the log begins ``anew``, offsets of old bases are not in it, and are forgotten.
+        """
+        old = [replace(f, type=HISTORY) for f in self.files if f not in increments]
+        history = [*self.history, *old]
+        if anew:
+            history = [replace(file, offset=None) for file in history]
+        return Manifest(base, increments, tuple(history))
 
 
 def encode(manifest: Manifest, quote: Quote) -> bytes:

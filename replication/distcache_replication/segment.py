@@ -22,6 +22,12 @@ what it likes.
 The second line, which there may be several of, names a former history and where it was left.  The
 first stands again, in the middle of a file, where the history gets another name.
 
+Redis reads each file as if the first database was selected.  Where the log goes on in another one,
+a SELECT stands before the first batch, behind a line that says that it has no place in the log::
+
+    #distcache:select <database> <checksum, 8 hex>\r\n
+    *2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n
+
 Redis 7 and redis-check-aof skip lines that begin with ``#``, and so read the commands alone.
 
 A checksum is a CRC-32.  That of the line covers length and position, so that a batch that is
@@ -42,6 +48,7 @@ import hiredis
 
 HEAD = re.compile(rb"#distcache:1 ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8}) ([0-9a-f]{8})\r\n")
 BEFORE = re.compile(rb"#distcache:before ([0-9a-f]{40}) ([0-9]{1,19}) ([0-9a-f]{8})\r\n")
+SELECT = re.compile(rb"#distcache:select ([0-9]{1,9}) ([0-9a-f]{8})\r\n")
 BATCH = re.compile(rb"#dc:([0-9a-f]{1,12}) ([0-9a-f]{8})([0-9a-f]{8})\r\n")
 FLUSHED = re.compile(rb"#dc=([0-9a-f]{1,16}|-)(?: ([0-9a-f]{1,12}))? ([0-9a-f]{8})\r\n")
 TIMESTAMP = re.compile(rb"#TS:[0-9]{1,20}\r?\n")
@@ -78,6 +85,13 @@ def before(history: str, offset: int, salt: int) -> bytes:
     """A line that says where a former history was left."""
     start = b"#distcache:before %b %d" % (history.encode(), offset)
     return b"%b %08x\r\n" % (start, crc32(start, salt))
+
+
+def select(database: int, salt: int) -> bytes:
+    """Lines that say to Redis in which database the file goes on, and nothing to us."""
+    start = b"#distcache:select %d" % database
+    words = encode([b"SELECT", b"%d" % database])
+    return b"%b %08x\r\n%b" % (start, crc32(start, salt), words)
 
 
 def annotation(data: bytes, offset: int, salt: int) -> bytes:
@@ -263,6 +277,16 @@ class Reader:
             self.flushed = told
             self.time_ms = self.time_ms if time_ms is None else time_ms
             return len(line), None
+        if (found := SELECT.fullmatch(line)) and self.start is not None:
+            whole = select(int(found[1]), self.salt)
+            self._wanted = len(whole)
+            if len(buffer) - position < self._wanted:
+                return None
+            self._wanted = 0
+            if not buffer.startswith(whole, position):
+                seen = at + len(whole)
+                raise Damaged(at, seen, "the line of a database has the wrong checksum or command")
+            return len(whole), None
         if TIMESTAMP.fullmatch(line):
             return len(line), None
         raise Damaged(at, at, "an annotation that nobody knows")

@@ -248,7 +248,9 @@ class Persistence:
         assert disk is not None
         self.archive.settle()
         self.closed_size += disk.size
-        disk.switch(descriptor, self.history)
+        # Else the next write says where it belongs.
+        database = self.engine.selected if self.engine.follows else 0
+        disk.switch(descriptor, self.history, database)
         self.archive.switch(self.directory.folder, file, disk, monotonic())
         return disk
 

@@ -17,6 +17,7 @@ from distcache_replication.bases import Base, bases, kept, needed
 from distcache_replication.manifest import File
 
 from distcache_server import logs
+from distcache_server.journal import UNKNOWN
 
 if TYPE_CHECKING:
     from distcache_server.persistence import Persistence
@@ -111,6 +112,8 @@ class Keeper:
             it.files.close(descriptor)
             return
         it.switch(file, descriptor)
+        # Redis reads each file as if the first database was selected.
+        it.journal.selected = UNKNOWN
         self._tried_s = 0.0
 
     def _shrink(self, now_s: float) -> None:

@@ -161,7 +161,8 @@ class Rewriter:
             walk = Walk(it.engine.databases, form.add)
             offset, increments = it.log.end, (file,) if file is not None else ()
             size = await write_base(it, target, form, walk, self._check)
-            await it.off(partial(directory.rebase, temporary, form.snapshot, offset, *increments))
+            rebase = partial(directory.rebase, anew=not known)
+            await it.off(partial(rebase, temporary, form.snapshot, offset, *increments))
             self._check()
         finally:
             if walk is not None:
@@ -229,12 +230,10 @@ async def write_base(
         else:
             await asyncio.sleep(0)
         check()
-        if delay_us := it.engine.config.rdb_key_save_delay:
-            end_s = monotonic() + (form.keys - keys) * delay_us / 1e6
-            while monotonic() < end_s:
-                await asyncio.sleep(0.01)
-                check()
-        keys = form.keys
+        began_s, new, keys = monotonic(), form.keys - keys, form.keys
+        while monotonic() - began_s < new * it.engine.config.rdb_key_save_delay / 1e6:
+            await asyncio.sleep(0.01)
+            check()
     await it.off(partial(it.files.sync, target))
     return written
 

@@ -709,3 +709,31 @@ def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: Sta
         assert lengths == list(range(lengths[0], lengths[0] + len(documents)))
         assert all(it["value"] == "other" * 10 + "!" * (len(it["value"]) - 50) for it in documents)
         assert "Unexpected error" not in replica.log()
+
+
+def test_bases_of_another_history_are_of_no_use(start_server: StartServer) -> None:
+    """Not even where one is of the offset at which the log begins anew."""
+    silent = ("--repl-ping-replica-period", "3600")
+    one, other = (start_server(*DURABLE, *SETTINGS, *silent) for _ in range(2))
+    replica = start_server(*DURABLE)
+    with one.client() as first, other.client() as second, replica.client() as client:
+
+        def wait_for_base(number: int) -> None:
+            eventually(lambda: client.info("persistence")["aof_rewrites"] == number)
+
+        first.set("key", "one")
+        second.set("key", "two")
+        client.execute_command("REPLICAOF", "127.0.0.1", one.port)
+        wait_for_base(1)
+        # By name the tenth comes before the ninth.
+        for number in range(2, 10):
+            client.bgrewriteaof()
+            wait_for_base(number)
+        client.execute_command("REPLICAOF", "127.0.0.1", other.port)
+        wait_for_base(10)
+        offsets = {info(server)["master_repl_offset"] for server in (one, other)}
+        assert len(offsets) == 1
+        second.append("key", "!")
+        eventually(lambda: client.get("key") == b"two!")
+        _, documents = read_all(client, f"{offsets.pop()}-0")
+        assert [it["value"] for it in documents] == ["two!"]

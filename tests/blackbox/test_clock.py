@@ -139,6 +139,8 @@ def test_eviction(start: Start, jump: Jump, policy: str) -> None:
             assert {wire.reply() for _ in range(1000)} == {b"OK"}
             if policy == "allkeys-lru":
                 keys = [wire.call("RANDOMKEY") for _ in range(20)]
-                assert min(wire.call("OBJECT", "IDLETIME", key) for key in keys) >= 0
+                times = [wire.call("OBJECT", "IDLETIME", key) for key in keys]
+                # Some may have gone since.
+                assert min(time for time in times if time is not None) >= 0
         assert 0 < wire.call("DBSIZE") < 6000
         assert int(info(server, "stats")["evicted_keys"]) > 0

@@ -74,6 +74,14 @@ async def until(condition: str, server: Server) -> None:
     raise AssertionError(f"never {condition}")
 
 
+async def stand_still(server: Server) -> None:
+    """Wait until all is flushed, and have nothing done on the disk but for clients."""
+    assert server.persistence.disk is not None
+    while server.persistence.disk.flushed != server.persistence.log.end:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    server.engine.ticking = False
+
+
 async def test_flushes_that_fail_and_work_again(
     server: Server, files: Failing, tmp_path: Path
 ) -> None:
@@ -81,12 +89,14 @@ async def test_flushes_that_fail_and_work_again(
     # A client that tries again would get the answer to another attempt.
     async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
         await client.set("a", 1)
+        await stand_still(server)
         files.failing = {"sync"}
         if always:
             with pytest.raises(redis.ConnectionError):
                 await client.set("b", 1)
         else:
             await client.set("b", 1)
+        server.engine.ticking = True
         await until("aof_last_write_status:err", server)
         with pytest.raises(redis.ResponseError, match="MISCONF"):
             await client.set("c", 1)
@@ -138,9 +148,11 @@ async def test_a_full_disk_takes_what_is_superfluous(
         await until("aof_rewrites:1", server)
         assert (await client.info("replication"))["repl_disk_retained"] > 0
         names = {path.name for path in (tmp_path / "appendonlydir").iterdir()}
+        await stand_still(server)
         files.failing, files.error = {"write"}, errno.ENOSPC
         with pytest.raises(redis.ConnectionError):
             await client.set("b", 1)
+        server.engine.ticking = True
         assert (await client.info("replication"))["repl_disk_retained"] == 0
         for _ in range(2000):
             left = {path.name for path in (tmp_path / "appendonlydir").iterdir()}

@@ -360,7 +360,7 @@ def test_out_of_file_descriptors(tmp_path: Path) -> None:
                 except OSError:
                     return False
 
-            eventually(up, timeout=30)
+            eventually(up)
             first = server.wire()
             wires = [server.wire() for _ in range(150)]
             assert first.call("PING") == b"PONG"

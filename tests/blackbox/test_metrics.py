@@ -371,6 +371,8 @@ def test_the_address_and_what_happens_when_it_is_taken(
 def test_the_endpoints_close_with_the_server(observed: Observed) -> None:
     with observed.bare() as bare:
         bare.sendall(b"GET /liveness")
+        # Who came later is answered, so that has been read.
+        assert observed.get("/liveness")[0] == 200
         assert observed.server.stop() == 0
         assert bare.recv(1) == b""
 

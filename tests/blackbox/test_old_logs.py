@@ -311,13 +311,13 @@ def test_too_few_databases(start_server: StartServer, appendonly: str) -> None:
 @pytest.mark.ours("Redis starts with nothing")
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_crash_before_the_first_base_is_complete(start_server: StartServer, saved: bool) -> None:
-    server = start_server("--rdb-key-save-delay", "10000000", "--save", "")
+    server = start_server("--rdb-key-save-delay", "1000000000", "--save", "")
     with server.wire() as wire:
         wire.call("SET", "key", "value")
         if saved:
             assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
             assert wire.call("SAVE") == b"OK"
-            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 10_000_000) == b"OK"
+            assert wire.call("CONFIG", "SET", "rdb-key-save-delay", 1_000_000_000) == b"OK"
         assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
         eventually(lambda: b"aof_flushed_offset" in wire.call("INFO", "persistence"))
         wire.call("SET", "meanwhile", "value")
@@ -348,7 +348,7 @@ def test_a_log_that_lost_its_manifest_is_refused(start_server: StartServer, tmp_
         eventually(lambda: b"aof_rewrites:1\r\n" in wire.call("INFO", "persistence"))
     server.kill()
     (folder / "appendonlydir" / "appendonly.aof.manifest").unlink()
-    server = Process(OURS, ("--rdb-key-save-delay", "10000000"), folder)
+    server = Process(OURS, ("--rdb-key-save-delay", "1000000000"), folder)
     with server.wire() as wire:
         wire.call("SET", "key", "value")
         assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"

@@ -46,7 +46,7 @@ def refused(folder: Path, data: bytes, *arguments: str) -> str:
     folder.mkdir(exist_ok=True)
     (folder / "dump.rdb").write_bytes(data)
     command = [*OURS, "--port", str(free_port()), "--dir", str(folder), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 1
     return ended.stdout
 
@@ -85,7 +85,8 @@ def test_everything_comes_back(start_server: StartServer) -> None:
 @pytest.mark.ours("the server is started again by hand")
 @pytest.mark.parametrize(("policy", "ask"), [("allkeys-lru", "IDLETIME"), ("allkeys-lfu", "FREQ")])
 def test_the_use_of_keys_comes_back(start_server: StartServer, policy: str, ask: str) -> None:
-    settings = ("--maxmemory", "1gb", "--maxmemory-policy", policy)
+    # A count does not fade with the minute.
+    settings = ("--maxmemory", "1gb", "--maxmemory-policy", policy, "--lfu-decay-time", "0")
     server = start_server(*settings)
     with server.wire() as wire:
         wire.call("SET", "key", "value")
@@ -109,7 +110,7 @@ def test_a_shutdown_that_saves(start_server: StartServer) -> None:
         wire.call("SET", "key", "value")
         wire.command("SHUTDOWN", "SAVE")
         wire.expect_closed()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     second = Process(OURS, (), server.folder)
     try:
         with second.wire() as wire:

@@ -59,7 +59,7 @@ def test_it_stops(start: Start, how: str) -> None:
         elif how == "gone":
             replica.wire.reset()
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
 
 
 def test_a_signal(start: Start) -> None:
@@ -70,18 +70,19 @@ def test_a_signal(start: Start) -> None:
         replica.read_until(b"GETACK\r\n$1\r\n*\r\n")
         replica.acknowledge()
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("replica", ["ours", "real"])
 def test_nothing_is_lost(start: Start, replica: str) -> None:
     one, other = start("ours"), start(replica)
     follow(other, one)
+    eventually(lambda: ask(one, "ROLE")[2])
     with one.wire() as wire:
         wire.send(b"INCR n\r\n" * 5000 + b"SHUTDOWN\r\n")
         assert [wire.reply() for _ in range(5000)][-1] == 5000
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
     assert ask(other, "GET", "n") == b"5000"
 
 
@@ -108,7 +109,7 @@ def test_what_goes_on_besides_commands_does_not_end_unnoticed(tmp_path: Path) ->
         with server.wire() as wire:
             assert wire.call("SET", "fail", "now") == b"OK"
             wire.expect_closed()
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
         assert "RuntimeError: it fails" in server.log()
         again = Process(OURS, ("--dir", str(tmp_path)), tmp_path / "other")
         assert ask(again, "GET", "fail") == b"now"
@@ -140,7 +141,7 @@ def test_what_the_loop_caught_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["ours", "real"])
 def test_not_before_the_first_base_is_complete(start: Start, kind: str) -> None:
-    one = start(kind, "--rdb-key-save-delay", "10000000", "--save", "")
+    one = start(kind, "--rdb-key-save-delay", "100000000", "--save", "")
     with one.wire() as wire:
         wire.call("SET", "k", "v")
         assert wire.call("CONFIG", "SET", "appendonly", "yes") == b"OK"
@@ -151,4 +152,4 @@ def test_not_before_the_first_base_is_complete(start: Start, kind: str) -> None:
         assert wire.call("GET", "k") == b"v"
         wire.command("SHUTDOWN", "FORCE")
         wire.expect_closed()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0

@@ -17,7 +17,7 @@ from tests.torture.machine import Machine, missing
 from tests.torture.rounds import POLICIES, Torture, broken
 
 # On a busy machine it is the starts that take their time.
-pytestmark = [pytest.mark.ours("it is about our files"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ours("it is about our files"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -183,5 +183,7 @@ def test_who_takes_a_failure_for_success(patient: Patient, step: str) -> None:
 )
 def test_who_does_what_it_refuses(patient: Patient) -> None:
     patient.fail("write", errno.ENOSPC)
+    # More than were on their way.
+    patient.load.wait_for(100)
     patient.recover()
     assert patient.rest()

@@ -207,6 +207,24 @@ class PostgresDatabase:
         self._session.close()
         self._session = Session(self.server.port, self.name)
 
+    def refuse_connections(self) -> None:
+        """Nobody can connect any more, so that a server cannot make its slot anew."""
+        self.server.connection.execute(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
+
+    def drop_slots(self) -> None:
+        """Take the replication slots away, from who is reading them too."""
+        from tests.support.waiting import eventually
+
+        ask = self.server.connection.query
+        slots = f"FROM pg_replication_slots WHERE database = '{self.name}'"
+
+        def dropped() -> bool:
+            ask(f"SELECT pg_terminate_backend(active_pid) {slots} AND active_pid IS NOT NULL")
+            ask(f"SELECT pg_drop_replication_slot(slot_name) {slots} AND active_pid IS NULL")
+            return not ask(f"SELECT 1 {slots}")
+
+        eventually(dropped, 30)
+
     def close(self) -> None:
         self._session.close()
 

@@ -160,8 +160,8 @@ StartServer = Callable[..., Process]
 def free_port() -> int:
     """A port on the loopback address that nobody listened on just now.
 
-    Not one that the kernel gives to outgoing connections, nor one that this process had before, and
-    other processes go through the ports from elsewhere.
+    Not one that the kernel gives to outgoing connections, nor one that this process had before, nor
+    one of another worker; and other runs go through the ports from elsewhere.
     """
     while True:
         port = next(_ports)
@@ -170,7 +170,13 @@ def free_port() -> int:
             return port
 
 
-_PORTS = range(10_000, 32_000)
+def _own_ports() -> range:
+    """Those of this worker of pytest-xdist: what two find free at the same time is taken twice."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return range(10_000 + worker, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+_PORTS = _own_ports()
 _ports = itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None)
 
 

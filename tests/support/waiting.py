@@ -17,17 +17,19 @@ def eventually(
     """Call `condition` until it is truthy and return what it said.
 
     An AssertionError counts as "not yet", so a condition may be written with asserts. When time is
-    up the last one is raised, or a plain AssertionError with the last value.
+    up it is asked once more, as the machine may have stood still; then the last one is raised, or
+    a plain AssertionError with the last value.
     """
     deadline = time.monotonic() + timeout
     while True:
+        is_over = time.monotonic() > deadline
         failure: AssertionError | None = None
         try:
             if value := condition():
                 return value
         except AssertionError as error:
             failure = error
-        if time.monotonic() > deadline:
+        if is_over:
             if failure is not None:
                 raise failure
             raise AssertionError(f"still {value!r} after {timeout} s")

@@ -51,7 +51,7 @@ class Patient:
             self.machine.limit(error)
         else:
             self.machine.fail(step, error, name=".aof")
-        eventually(lambda: status(self.server) == "err", 20)
+        eventually(lambda: status(self.server) == "err")
 
     def complaints(self) -> list[str]:
         """What is not as it should be while the disk fails."""
@@ -74,7 +74,7 @@ class Patient:
     def recover(self) -> None:
         """The disk works again: so does the server, without a restart."""
         self.machine.heal()
-        eventually(lambda: status(self.server) == "ok", 20)
+        eventually(lambda: status(self.server) == "ok")
         assert self.load.wait_for(50)
 
     def rest(self) -> list[str]:
@@ -93,7 +93,7 @@ class Patient:
         self.load.stop()
         self.machine.turn_on()
         self.server = Process(self.command, self.arguments, self.folder / "again")
-        eventually(lambda: status(self.server, "loading") == "0", 20)
+        eventually(lambda: status(self.server, "loading") == "0")
         return self._wrong()
 
     def close(self) -> None:

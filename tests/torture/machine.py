@@ -48,7 +48,7 @@ class Machine:
         ours.settimeout(30)
         self._control = ours.makefile("rw")
         ours.close()
-        eventually(lambda: self.mount.is_mount() or self.process.poll() is not None)
+        eventually(lambda: self.mount.is_mount() or self.process.poll() is not None, 60)
         assert self.mount.is_mount(), self.log_file.read_text()
 
     def __enter__(self) -> Self:

@@ -139,20 +139,8 @@ def both(
     there.set_up()
     yield there
     if request.param == "decoding":
-        postgres.execute(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"  # noqa: S608
-            f" WHERE slot_name = '{role}' AND active_pid IS NOT NULL"
-        )
-        eventually(lambda: no_slot(postgres))
-
-
-def no_slot(database: PostgresDatabase) -> bool:
-    slot = f"slot_name = '{database.name}'"
-    database.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"  # noqa: S608
-        f" WHERE {slot} AND active_pid IS NULL"
-    )
-    return not database.query(f"SELECT 1 FROM pg_replication_slots WHERE {slot}")  # noqa: S608
+        postgres.refuse_connections()
+        postgres.drop_slots()
 
 
 decoding = pytest.mark.parametrize("both", ["decoding"], indirect=True)

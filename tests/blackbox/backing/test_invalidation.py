@@ -58,20 +58,8 @@ def users(postgres: PostgresDatabase) -> Iterator[PostgresDatabase]:
     )
     postgres.address = postgres.address.replace("postgres@", f"{postgres.name}@")
     yield postgres
-    postgres.execute(
-        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"  # noqa: S608
-        f" WHERE slot_name = '{postgres.name}' AND active_pid IS NOT NULL"
-    )
-    eventually(lambda: _drop_slot(postgres))
-
-
-def _drop_slot(users: PostgresDatabase) -> bool:
-    slot = f"slot_name = '{users.name}'"
-    users.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"  # noqa: S608
-        f" WHERE {slot} AND active_pid IS NULL"
-    )
-    return not users.query(f"SELECT 1 FROM pg_replication_slots WHERE {slot}")  # noqa: S608
+    postgres.refuse_connections()
+    postgres.drop_slots()
 
 
 def directives(users: PostgresDatabase, mode: str, folder: Path) -> tuple[str, ...]:
@@ -275,7 +263,7 @@ def test_a_slot_that_cannot_tell_all(cache: Cache, how: str) -> None:
     users.execute("UPDATE users SET name = 'new' WHERE id = 1")
     users.wait_left()
     if how == "dropped":
-        eventually(lambda: _drop_slot(users))
+        users.drop_slots()
     elif how == "advanced":
         users.execute(
             f"SELECT pg_replication_slot_advance('{users.name}', pg_current_wal_flush_lsn())"

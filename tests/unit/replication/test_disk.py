@@ -48,7 +48,7 @@ class Machine:
         file, descriptor = self.directory.create()
         self.directory.add(file)
         if self.disk.write():
-            self.disk.switch(descriptor, History(ID))
+            self.disk.switch(descriptor, History(ID), self.count % 3)
 
     def rename(self) -> None:
         """The log goes on in another history."""
@@ -193,6 +193,25 @@ def test_the_old_increment_is_flushed_before_the_new_one_counts() -> None:
     assert recovered(machine.files.after_power_cut()) == machine.log.end == machine.log.frontier
 
 
+def test_the_database_is_told_where_the_log_gets_another_id_at_once() -> None:
+    later = Later()
+    machine = Machine(ALWAYS, later)
+    machine.add()
+    file, descriptor = machine.directory.create()
+    machine.directory.add(file)
+    machine.disk.switch(descriptor, History(ID), 3)
+    machine.rename()
+    while later.waiting:
+        later.run()
+    data = machine.files.read(f"/d/{file.name}", 0, 1 << 20)
+    assert (data.count(b"#distcache:select 3"), data.count(ID[::-1].encode())) == (1, 1)
+    machine.rename()
+    machine.add()
+    machine.disk.write()
+    data = machine.files.read(f"/d/{file.name}", 0, 1 << 20)
+    assert (data.count(b"#distcache:select 3"), data.count(ID[::-1].encode())) == (1, 2)
+
+
 def test_close_leaves_everything() -> None:
     machine = Machine(NO)
     machine.add()
@@ -273,7 +292,7 @@ def test_power_cut_at_each_step(policy: str, kept: float) -> None:
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC])
-@pytest.mark.parametrize("block", [128, 200])
+@pytest.mark.parametrize("block", [160, 200])
 def test_power_cut_that_leaves_holes(policy: str, block: int) -> None:
     """Whatever is there of what was not flushed, a start goes on from what was.
 

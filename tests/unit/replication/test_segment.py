@@ -14,6 +14,7 @@ from distcache_replication.segment import (
     encode_run,
     flushed,
     head,
+    select,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +23,10 @@ ID = "0123456789abcdef0123456789abcdef01234567"
 SALT = 0xDEADBEEF
 
 
-def file_of(*batches: bytes, offset: int = 0) -> bytes:
+def file_of(*batches: bytes, offset: int = 0, database: int | None = None) -> bytes:
     data = head(ID, offset, SALT)
+    if database is not None:
+        data += select(database, SALT)
     for batch in batches:
         data += annotation(batch, offset, SALT) + batch
         offset += len(batch)
@@ -84,13 +87,25 @@ def test_lines_of_flushes_say_when_it_was() -> None:
                 list(reader)
 
 
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_where_a_file_goes_on_in_another_database(step: int) -> None:
+    data = file_of(SET, DEL, offset=1000, database=12)
+    reader, found = read(data, step)
+    assert [batch.data for batch in found] == [SET, DEL]
+    assert (found[0].offset, reader.offset) == (1000, 1000 + len(SET + DEL))
+    # Redis reads what is between the lines.
+    assert encode([b"SELECT", b"12"]) + b"#dc:" in data
+
+
 def test_redis_may_go_on_in_a_file_of_ours() -> None:
     reader, found = read(file_of(SET) + DEL)
     assert [batch.data for batch in found] == [SET, DEL]
     assert (reader.checked, reader.offset) == (len(SET), len(SET + DEL))
 
 
-@pytest.mark.parametrize("data", [file_of(SET, DEL, SET + DEL), SET + DEL + SET])
+@pytest.mark.parametrize(
+    "data", [file_of(SET, DEL, SET + DEL), file_of(SET, DEL, database=3), SET + DEL + SET]
+)
 def test_cut_anywhere_leaves_whole_batches(data: bytes) -> None:
     _, whole = read(data)
     ends = [batch.at + len(batch.data) for batch in whole]
@@ -104,11 +119,12 @@ def test_cut_anywhere_leaves_whole_batches(data: bytes) -> None:
             torn = False
         assert [b.data for b in found] == [b.data for b in whole[: len(found)]]
         assert len(found) == sum(place <= end for place in ends)
-        assert torn or end in {0, len(head(ID, 0, SALT)), *ends}
+        begun = len(head(ID, 0, SALT))
+        assert torn or end in {0, begun, begun + len(select(3, SALT)), *ends}
 
 
-def test_any_byte_changed_is_damage() -> None:
-    data = file_of(SET, DEL, SET + DEL)
+@pytest.mark.parametrize("data", [file_of(SET, DEL, SET + DEL), file_of(SET, database=3)])
+def test_any_byte_changed_is_damage(data: bytes) -> None:
     for at in range(len(data)):
         for change in range(1, 256):
             changed = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
