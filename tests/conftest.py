@@ -234,10 +234,11 @@ class _Starter:
         self._command = command
         self._folder = folder
 
-    def __call__(self, *arguments: str) -> Process:
+    def __call__(self, *arguments: str, command: tuple[str, ...] | None = None) -> Process:
         if self._command is None:
             pytest.skip("redis-server is not installed")
-        process = Process(self._command, arguments, self._folder / f"server-{len(self.started)}")
+        folder = self._folder / f"server-{len(self.started)}"
+        process = Process(command or self._command, arguments, folder)
         self.started.append(process)
         return process
 

@@ -169,6 +169,7 @@ class Succession:
                 offset=after.offset,
                 pending=writer.pending,
             )
+            writer.tell()  # some may wait for what is there already
 
     def _begun(self, before: Position | None, how: str) -> Position:
         """What we write to the store as our own first position."""

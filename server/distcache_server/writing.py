@@ -183,7 +183,7 @@ class Writer:
             self._attached = False
             self.persistence.journal.ran = None
             self.persistence.journal.detach()
-        self._tell()
+        self.tell()
 
     # What is not written yet
 
@@ -274,9 +274,10 @@ class Writer:
                 logs.warning("The backing store is too far behind", bytes=size, seconds=seconds)
             else:
                 logs.notice("The backing store has caught up: writes go on")
-                self._tell()
+                self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """The store has come further, or writes may go on."""
         for tell in self.told:
             tell()
 
@@ -442,7 +443,7 @@ class Writer:
         self.figures.rows += batch.size
         self.succession.hold(batch.position.offset)
         self.measure()
-        self._tell()
+        self.tell()
 
     def failed(self, error: StoreError) -> None:
         """The store did not do what it was asked."""

@@ -30,6 +30,10 @@ pytestmark = pytest.mark.ours("Redis has no changefeed")
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--databases", "3")
 
 
+WAIT_MS = 50_000
+"""How long who reads waits for what comes next: a process may have to be started for it first."""
+
+
 def brief(documents: list[Any]) -> list[tuple[Any, ...]]:
     return [(it["op"], it["key"], it["value"]) for it in documents]
 
@@ -43,7 +47,7 @@ def test_a_reader_who_waits_sees_changes_with_their_values(start_server: StartSe
     server = start_server(*DURABLE, "--changefeed-before", "yes")
     with server.client() as client, server.client() as other:
         client.set("before", "is not seen")
-        waiting = begun(lambda: entries(other, "$", block=20_000))
+        waiting = begun(lambda: entries(other, "$", block=WAIT_MS))
         eventually(lambda: client.info("clients")["blocked_clients"])
         client.set("a", "1")
         ((first, fields),) = waiting.result()
@@ -148,7 +152,7 @@ def test_a_reader_does_not_notice_that_the_process_was_killed(start_server: Star
     with server.client() as client, server.client() as other:
         client.set("a", 1)
         last, _ = read_all(client, "0")
-        waiting = begun(lambda: entries(other, last, block=20_000))
+        waiting = begun(lambda: entries(other, last, block=WAIT_MS))
         eventually(lambda: client.info("clients")["blocked_clients"])
         (child,) = children(server)
         os.kill(child, signal.SIGKILL)
@@ -161,10 +165,10 @@ def test_a_reader_does_not_notice_that_the_process_was_killed(start_server: Star
 def test_settings_that_change_often_are_those_of_who_waits(start_server: StartServer) -> None:
     """Also where they change again while the process starts."""
     server = start_server(*DURABLE)
-    with server.client() as client, server.client() as other:
+    with server.client() as client, server.client(socket_timeout=110) as other:
         client.set("a", 1)
         last, _ = read_all(client, "0")
-        waiting = begun(lambda: entries(other, last, block=20_000))
+        waiting = begun(lambda: entries(other, last, block=2 * WAIT_MS))
         eventually(lambda: client.info("changefeed")["changefeed_readers"])
         before = children(server)
         for limit in range(1000, 1006):
@@ -407,7 +411,7 @@ def test_consumer_groups_share_the_events_and_outlive_the_server(tmp_path: Path)
             groups: Any = client.xinfo_groups(KEY)
             assert (groups[0]["name"], groups[0]["consumers"], groups[0]["pending"]) == (b"g", 3, 4)
             with server.client() as other:
-                waiting = begun(lambda: deliver(other, "two", 3, block=20_000))
+                waiting = begun(lambda: deliver(other, "two", 3, block=WAIT_MS))
                 eventually(lambda: client.info("clients")["blocked_clients"])
                 client.set("key", "last")
                 assert len(waiting.result()) == 1
@@ -476,13 +480,13 @@ def test_filters_heartbeats_and_formats(start_server: StartServer) -> None:
         client.set("other", "unseen")
         last, documents = read_all(client, "0")
         assert brief(documents) == [("set", "user:1", "short")]
-        ((beat, fields),) = entries(client, last, block=20_000)
+        ((beat, fields),) = entries(client, last, block=WAIT_MS)
         document = json.loads(fields[b"event"])
         assert (document["op"], document["key"]) == ("heartbeat", None)
         assert document["source"]["offset"] == int(beat.partition("-")[0])
         assert fields[b"op"] == b"heartbeat"
         client.set("user:1", "x" * 11)
-        ((_, fields),) = entries(client, beat, block=20_000)
+        ((_, fields),) = entries(client, beat, block=WAIT_MS)
         document = json.loads(fields[b"event"])
         assert document["op"] == "set"
         assert (document["value"], document["omitted"]) == (None, 11)
@@ -691,7 +695,7 @@ def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: Sta
         follow(one)
         last, _ = read_all(client, "0")
         with replica.client() as reader:
-            waiting = begun(lambda: entries(reader, last, block=20_000))
+            waiting = begun(lambda: entries(reader, last, block=WAIT_MS))
             eventually(lambda: info(replica, "changefeed")["changefeed_readers"] == "1")
             follow(other)
             history = info(other)["master_replid"]

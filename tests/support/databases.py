@@ -195,6 +195,13 @@ class PostgresDatabase:
     def fill(self, table: str, rows: Iterable[Sequence[int | str]]) -> None:
         self.execute(_insert(table, rows))
 
+    def wait_left(self) -> None:
+        """Until the slot of this name is free: it notices a moment later that its reader ended."""
+        from tests.support.waiting import eventually
+
+        found = f"SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = '{self.name}'"  # noqa: S608
+        eventually(lambda: not self.query(found))
+
     def reconnect(self) -> None:
         """After the server was started again."""
         self._session.close()

@@ -42,7 +42,7 @@ def follow(server: Server, primary: Server) -> None:
 
 def wait_linked(server: Server) -> None:
     """Until a replica follows its primary's log."""
-    eventually(lambda: info(server)["master_link_status"] == "up", timeout=20)
+    eventually(lambda: info(server)["master_link_status"] == "up")
 
 
 def agree(*servers: Server) -> bool:
@@ -55,7 +55,7 @@ def agree(*servers: Server) -> bool:
         assert (len(before | after), len(found)) == (1, 1), (before, after, found)
         return True
 
-    return eventually(same, timeout=20)
+    return eventually(same)
 
 
 class Follower:

@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.support.wire import Wire
 
 OURS = (sys.executable, "-m", "distcache_server")
@@ -44,14 +44,14 @@ class Server:
     def client(self, protocol: int = 2, **options: Any) -> redis.Redis:
         """A redis-py client that sends nothing of its own, retries nothing and decodes nothing."""
         settings: dict[str, Any] = {
-            "socket_timeout": 30,
+            "socket_timeout": PATIENCE_S,
             "retry": Retry(NoBackoff(), 0),
             "driver_info": None,
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
         return redis.Redis(self.host, self.port, protocol=protocol, **(settings | options))
 
-    def wire(self, timeout: float = 30.0) -> Wire:
+    def wire(self, timeout: float = PATIENCE_S) -> Wire:
         """A bare connection."""
         return Wire(self.address, timeout)
 
@@ -103,7 +103,7 @@ class Process(Server):
         """All that it has written so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def stop(self, by: signal.Signals = signal.SIGTERM, timeout: float = 60.0) -> int:
+    def stop(self, by: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE_S) -> int:
         """Ask it to stop, wait until it has, and return its exit status."""
         if self.is_running():
             self.process.send_signal(by)

@@ -7,7 +7,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], timeout: float = 30.0, interval: float = 0.01) -> T:
+PATIENCE_S = 60.0
+"""How long a test waits for what is to come soon: a machine may be busy with other things."""
+
+
+def eventually(
+    condition: Callable[[], T], timeout: float = PATIENCE_S, interval: float = 0.01
+) -> T:
     """Call `condition` until it is truthy and return what it said.
 
     An AssertionError counts as "not yet", so a condition may be written with asserts. When time is
@@ -30,4 +36,4 @@ def eventually(condition: Callable[[], T], timeout: float = 30.0, interval: floa
         time.sleep(interval)
 
 
-__all__ = ["eventually"]
+__all__ = ["PATIENCE_S", "eventually"]

@@ -6,12 +6,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.resp import Incomplete, Push, Reply, encode, parse
+from tests.support.waiting import PATIENCE_S
 
 
 class Wire:
     """One connection. Every read fails the test when `timeout` seconds pass without an answer."""
 
-    def __init__(self, address: tuple[str, int] | str, timeout: float = 30.0) -> None:
+    def __init__(self, address: tuple[str, int] | str, timeout: float = PATIENCE_S) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         if isinstance(address, tuple) and ":" in address[0]:
             family = socket.AF_INET6

@@ -270,6 +270,8 @@ class Sink:
             except KafkaException as error:
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise _failure(error.args[0], f"topic {name}: ") from None
+            except TimeoutError:
+                raise Unavailable(f"topic {name}: it was not created in time") from None
 
     def _stored(self) -> Mark | None:
         """The last mark of the stream, looked for from the end of its topic."""

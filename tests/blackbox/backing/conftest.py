@@ -13,6 +13,7 @@ from tests.support.databases import (
     SqliteDatabase,
     postgres_programs,
 )
+from tests.support.rows import LAZY, NO_BEAT
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,8 @@ def postgres(_postgres: Postgres | None) -> Iterator[PostgresDatabase]:
     """An empty database of a real PostgreSQL."""
     if _postgres is None:
         pytest.skip("PostgreSQL is not installed")
+    if _postgres.process.poll() is not None:
+        _postgres.start()  # a test has failed that had killed it
     database = _postgres.new_database()
     yield database
     database.close()
@@ -55,12 +58,23 @@ PATIENT = ("--backing-timeout", "20000")
 def backed(database: Database, start_server: StartServer, tmp_path: Path) -> Backed:
     """Start a server that reads through the database: `backed(map, *directives)`."""
 
-    def start(text: str, *directives: str) -> Process:
+    def start(text: str, *directives: str, command: tuple[str, ...] | None = None) -> Process:
         path = tmp_path / "map.toml"
         path.write_text(text)
         return start_server(
             *("--backing-store", database.address, "--backing-map", str(path)),
             *(*PATIENT, *directives),
+            command=command,
         )
+
+    return start
+
+
+@pytest.fixture
+def lazy(backed: Backed) -> Backed:
+    """The same, but it writes rows only when somebody waits for them, or as it is told then."""
+
+    def start(text: str, *directives: str) -> Process:
+        return backed(text, *LAZY, *directives, command=NO_BEAT)
 
     return start

@@ -19,7 +19,7 @@ from tests.support import Process, StartServer, eventually
 from tests.support.commits import Commits
 from tests.support.databases import PostgresDatabase, Session
 from tests.support.replication import ask, follow, wait_linked
-from tests.support.rows import figure, position, rows, write_all
+from tests.support.rows import LAZY, NO_BEAT, figure, position, rows, write_all
 from tests.support.servers import OURS
 
 pytestmark = pytest.mark.ours("the backing store")
@@ -37,9 +37,6 @@ as = "column"
 column = "text"
 absent = "1h"
 """
-LAZY = ("--backing-batch-delay", "300000")
-"""There is a batch five seconds after the last one all the same: what must not be written yet comes
-right behind `write_all`."""
 LOG = ("--appendonly", "yes")
 QUIET = 1000
 """A user whom nobody touches but who wants to know that all before was told."""
@@ -71,20 +68,25 @@ class Both:
         )
         self.database.execute(done.stdout)
 
-    def start(self, *words: str) -> Process:
-        server = self._start(*self.words, *words)
+    def start(self, *words: str, lazy: bool = False) -> Process:
+        """A server; a lazy one writes rows only when somebody waits for them."""
+        server = self._run(*words, lazy=lazy)
         wait_up(server)
         return server
 
-    def start_replica(self, primary: Process, *words: str) -> Process:
-        there = f"{primary.host} {primary.port}"
-        server = self._start(*self.words, "--replicaof", there, *words)
+    def start_replica(self, primary: Process, *words: str, lazy: bool = False) -> Process:
+        server = self._run("--replicaof", f"{primary.host} {primary.port}", *words, lazy=lazy)
         wait_linked(server)
         return server
 
-    def start_logged(self, *words: str) -> Process:
+    def start_logged(self, *words: str, lazy: bool = False) -> Process:
         """One with a log, which is there again when it starts again."""
-        return self.start("--dir", str(self.folder), *LOG, *words)
+        return self.start("--dir", str(self.folder), *LOG, *words, lazy=lazy)
+
+    def _run(self, *words: str, lazy: bool) -> Process:
+        if lazy:
+            return self._start(*self.words, *LAZY, *words, command=NO_BEAT)
+        return self._start(*self.words, *words)
 
     def wait_told(self, server: Process) -> None:
         """Until the server knows of all that others have done so far.
@@ -101,17 +103,17 @@ class Both:
             f"INSERT INTO users VALUES ({QUIET}, '{name}')"  # noqa: S608
             " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name"
         )
-        eventually(lambda: ask(server, "HGET", f"user:{QUIET}", "name") == name.encode(), 30)
+        eventually(lambda: ask(server, "HGET", f"user:{QUIET}", "name") == name.encode())
 
 
 def wait_up(server: Process) -> None:
-    eventually(lambda: ask(server, "PING") == b"PONG", 30)
-    eventually(lambda: figure(server, "changes_status") == "up", 60)
+    eventually(lambda: ask(server, "PING") == b"PONG")
+    eventually(lambda: figure(server, "changes_status") == "up")
 
 
 def wait_writing(server: Process) -> None:
     """Until a replica that was promoted has taken over."""
-    eventually(lambda: figure(server, "write_status") == "writing", 60)
+    eventually(lambda: figure(server, "write_status") == "writing")
     wait_up(server)
 
 
@@ -190,7 +192,7 @@ def test_what_was_written_here_wins_until_it_is_written_there(both: Both) -> Non
     """All columns of the mapping; the others are not ours."""
     database = both.database
     database.execute("INSERT INTO users VALUES (1, 'old', 1, 'old'), (2, 'old', 2, 'old')")
-    server = both.start(*LAZY)
+    server = both.start(lazy=True)
     assert user(server, 1) == {"name": "old", "age": "1"}
     write_all(server)
     ask(server, "HSET", "user:1", "name", "mine")
@@ -221,7 +223,7 @@ def test_a_change_while_the_batch_waits_for_its_row(both: Both) -> None:
     ask(server, "HSET", "user:1", "name", "mine")
     other = Session(database.server.port, database.name)
     waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
-    eventually(lambda: other.query(waits) != [], 30)
+    eventually(lambda: other.query(waits) != [])
     database.execute("COMMIT")
     other.close()
     write_all(server)
@@ -234,12 +236,14 @@ def test_a_change_behind_a_batch_of_which_nobody_knows_yet(both: Both) -> None:
     """It is committed, and the reply is still under way: their change is the newer one."""
     database = both.database
     with Commits(database, late=True) as way:
-        server = both.start("--backing-store", way.address, "--backing-write-timeout", "60000")
+        store = ("--backing-store", way.address, "--backing-write-timeout", "60000")
+        # No other batch may come in between.
+        server = both.start(*store, "--backing-batch-delay", "100", lazy=True)
         ask(server, "HSET", "user:1", "name", "one")
         write_all(server)
         way.catch()
         ask(server, "HSET", "user:1", "name", "mine")
-        assert way.caught.wait(30)
+        assert way.caught.wait(60)
         database.execute("UPDATE users SET name = 'theirs' WHERE id = 1")
         both.wait_told(server)
         assert user(server, 1) == {"name": "mine"}
@@ -270,17 +274,18 @@ def test_a_start_after_a_crash(both: Both) -> None:
     """Our changes that were not written yet, and those of others meanwhile."""
     database = both.database
     database.execute("INSERT INTO users SELECT i, 'old', i FROM generate_series(1, 3) AS i")
-    server = both.start_logged(*LAZY, "--appendfsync", "always")
+    server = both.start_logged("--appendfsync", "always", lazy=True)
     for number in range(1, 4):
         assert user(server, number) == {"name": "old", "age": str(number)}
     ask(server, "HSET", "user:3", "name", "written")
     write_all(server)
     both.wait_told(server)
     if both.mode == "decoding":
-        eventually(lambda: b"distcache changes" in log_of(both), 30)
+        eventually(lambda: b"distcache changes" in log_of(both))
     ask(server, "HSET", "user:1", "name", "mine")
     server.kill()
     database.execute("UPDATE users SET name = 'theirs', age = 9 WHERE id < 3")
+    database.wait_left()
     server = both.start_logged()
     eventually(lambda: figure(server, "write_status") == "writing")
     write_all(server)
@@ -304,8 +309,8 @@ def log_of(both: Both) -> bytes:
 def test_a_promoted_replica(both: Both) -> None:
     database = both.database
     database.execute("INSERT INTO users SELECT i, 'old', i FROM generate_series(1, 4) AS i")
-    one = both.start(*LAZY, "--backing-takeover-time", "3600")
-    other = both.start_replica(one, *LAZY, "--backing-takeover-time", "3600")
+    one = both.start("--backing-takeover-time", "3600", lazy=True)
+    other = both.start_replica(one, "--backing-takeover-time", "3600", lazy=True)
     for number in range(1, 5):
         user(one, number)
     ask(one, "HSET", "user:1", "name", "written")
@@ -430,12 +435,17 @@ def settle(both: Both, server: Process) -> None:
     """Nobody writes any more: keys and rows come to be the same, and stay so."""
     write_all(server)
     both.wait_told(server)
-    eventually(lambda: agree(server, both.database, NUMBERS), 30)
+    eventually(lambda: agree(server, both.database, NUMBERS))
     written = figure(server, "rows")
     both.wait_told(server)
     assert agree(server, both.database, NUMBERS)
     assert figure(server, "rows") == written
     assert both.database.query("SELECT 1 FROM distcache.dead_letter") == []
+
+
+def kill(server: Process, begun: threading.Event) -> None:
+    begun.set()
+    server.process.kill()
 
 
 def test_crashes_at_random(both: Both) -> None:
@@ -445,13 +455,14 @@ def test_crashes_at_random(both: Both) -> None:
     others = Others(both.database, 5)
     try:
         for _ in range(3):
-            killer = threading.Timer(generator.uniform(0.1, 0.6), server.process.kill)
+            begun = threading.Event()
+            killer = threading.Timer(generator.uniform(0.1, 0.6), kill, (server, begun))
             killer.start()
             try:
-                while server.is_running():
+                while not begun.is_set():
                     work(server, generator, 50)
             except (OSError, AssertionError):
-                assert killer.finished.is_set() or not server.is_running()
+                assert begun.is_set()
             killer.join()
             server.kill()
             server = both.start_logged(*words)

@@ -45,12 +45,12 @@ def started(shop: PostgresDatabase, start_server: StartServer) -> Process:
     shop.execute(done.stdout)
     server = start_server(*words)
     eventually(lambda: ask(server, "PING") == b"PONG")
-    assert figure(server, "changes_status") == "up"
+    eventually(lambda: figure(server, "changes_status") == "up")
     return server
 
 
 async def until(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await found() != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

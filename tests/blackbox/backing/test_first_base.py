@@ -12,6 +12,9 @@ from tests.support.replication import ask, info
 
 pytestmark = pytest.mark.ours("the backing store")
 
+FOR_EVER = "1000000000"
+"""Microseconds for each key of a base."""
+
 
 @pytest.fixture
 def settings(database: Database) -> tuple[str, ...]:
@@ -26,7 +29,7 @@ def keys(database: Database) -> set[bytes]:
 def test_rows_wait_for_the_first_base(
     database: Database, settings: tuple[str, ...], start_server: StartServer, policy: str
 ) -> None:
-    server = start_server(*settings, "--appendfsync", policy, "--rdb-key-save-delay", "10000000")
+    server = start_server(*settings, "--appendfsync", policy, "--rdb-key-save-delay", FOR_EVER)
     with server.wire() as wire:
         assert wire.call("SET", "before", "x") == b"OK"
         assert wire.call("DISTCACHE", "WAIT", "backing", 0) == 1
@@ -52,14 +55,14 @@ def test_rows_wait_for_the_first_base(
 def test_what_waits_for_the_first_base_is_written_when_the_server_stops(
     database: Database, settings: tuple[str, ...], start_server: StartServer
 ) -> None:
-    server = start_server(*settings, "--rdb-key-save-delay", "10000000")
+    server = start_server(*settings, "--rdb-key-save-delay", FOR_EVER)
     with server.wire() as wire:
         wire.call("SET", "before", "x")
         wire.call("CONFIG", "SET", "appendonly", "yes")
         eventually(lambda: "aof_flushed_offset" in info(server, "persistence"))
         assert wire.call("SET", "meanwhile", "x") == b"OK"
         wire.command("SHUTDOWN", "FORCE")
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert keys(database) == {b"before", b"meanwhile"}
 
 
@@ -81,10 +84,10 @@ def test_rows_do_not_wait_for_a_flush_of_a_log_that_is_off(
             for _ in range(5):
                 ask(server, "CONFIG", "SET", "appendonly", "no")
                 wire.call("SET", "off", "x")
-                assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+                assert wire.call("DISTCACHE", "WAIT", "backing", 50_000) == 1
                 ask(server, "CONFIG", "SET", "appendonly", "yes")
                 wire.call("SET", "on", "x")
-                assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+                assert wire.call("DISTCACHE", "WAIT", "backing", 50_000) == 1
     finally:
         done.set()
         writer.join()

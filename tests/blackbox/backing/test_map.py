@@ -151,7 +151,7 @@ def test_a_store_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
         (f"sqlite:///{tmp_path}/none/x.db", "unable to open"),
         ("mysql://x", "write postgresql://"),
     ):
-        assert main(["--backing-store", address, "--test-config"]) == 1
+        assert main(["--backing-store", address, *PATIENT, "--test-config"]) == 1
         said = capsys.readouterr().err
         assert reason in said
         assert "hunter2" not in said

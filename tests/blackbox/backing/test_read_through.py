@@ -327,7 +327,7 @@ def test_tables_of_any_name(database: Database, backed: Backed, table: str) -> N
         assert wire.call("HGETALL", "row:1") == [b"t", b"one"]
         assert wire.call("HSET", "row:1", "t", "new") == 0
         assert wire.call("HSET", "row:2", "t", "two") == 1
-        assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+        assert wire.call("DISTCACHE", "WAIT", "backing", 50_000) == 1
     assert database.query(f"SELECT * FROM {quoted} ORDER BY 1") == [  # noqa: S608
         (1, "new"),
         (2, "two"),

@@ -201,7 +201,7 @@ def test_columns_that_must_not_be_empty(database: Database, backed: Backed) -> N
 
 def write(wire: Wire) -> None:
     """Wait until the rows are what the keys are."""
-    assert wire.call("DISTCACHE", "WAIT", "backing", 20_000) == 1
+    assert wire.call("DISTCACHE", "WAIT", "backing", 50_000) == 1
 
 
 @only_postgres

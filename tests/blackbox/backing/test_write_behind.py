@@ -46,8 +46,8 @@ def test_rows_come_change_and_go(users: Database, backed: Backed) -> None:
 
 
 @pytest.mark.parametrize("name", ["backing-batch-delay", "backing-batch-size"])
-def test_settings_count_at_once(users: Database, backed: Backed, name: str) -> None:
-    server = backed(USERS, "--backing-batch-delay", "300000")
+def test_settings_count_at_once(users: Database, lazy: Backed, name: str) -> None:
+    server = lazy(USERS)
     write_all(server)
     ask(server, "HSET", "user:1", "name", "one")
     eventually(lambda: figure(server, "pending") == "1")
@@ -118,7 +118,7 @@ def test_many_writes_that_come_together(database: Database, backed: Backed) -> N
         wire.call("SET", "price:100", "7", "EX", "1000")
         wire.call("SET", "price:101", "8", "XX")
         assert isinstance(wire.call("SET", "price:102", "y", "EX", "1000"), Error)
-        assert wire.call("DISTCACHE", "WAIT", "backing", "20000") == 1
+        assert wire.call("DISTCACHE", "WAIT", "backing", "50000") == 1
     found = dict(rows(database, "prices"))
     assert found == {100 + number: 3 for number in range(50)} | {100: 7, 101: 8}
 
@@ -187,10 +187,10 @@ def value_of(server: Process, key: str | bytes) -> Any:
     )
 
 
-def test_what_becomes_of_a_key_that_expires(database: Database, backed: Backed) -> None:
+def test_what_becomes_of_a_key_that_expires(database: Database, lazy: Backed) -> None:
     for table in ("kept", "gone", "moved"):
         database.execute(f"CREATE TABLE {table} (id integer PRIMARY KEY, name text, age integer)")
-    server = backed(
+    server = lazy(
         """
 [kept]
 key = "kept:{id}"
@@ -206,9 +206,7 @@ key = "moved:{id}"
 direction = "write-behind"
 expired = "archive"
 archive = "past"
-""",
-        "--backing-batch-delay",
-        "300000",
+"""
     )
     for table in ("kept", "gone", "moved"):
         ask(server, "HSET", f"{table}:1", "name", "one")
@@ -251,9 +249,9 @@ def test_what_expired_is_archived_though_it_is_overwritten(
     assert [row[:2] for row in rows(database, "prices_archive")] == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_a_key_that_expired_before_its_row_was_written(users: Database, backed: Backed) -> None:
+def test_a_key_that_expired_before_its_row_was_written(users: Database, lazy: Backed) -> None:
     """The row stays: it is read, changed and deleted as if it was there already."""
-    server = backed(f"{USERS}ttl = 100\njitter = 0\n", "--backing-batch-delay", "300000")
+    server = lazy(f"{USERS}ttl = 1000\njitter = 0\n")
     write_all(server)
     for number in (1, 2, 3):
         ask(server, "HSET", f"user:{number}", "name", "one", "age", "1")
@@ -286,7 +284,7 @@ def test_what_the_database_refuses(database: Database, backed: Backed) -> None:
         wire.call("HSET", "user:8", "name", "name 9")
         wire.call("HSET", "user:10", "boss", "100")
         assert not isinstance(wire.call("EXEC"), Error)
-        assert wire.call("DISTCACHE", "WAIT", "BACKING", "20000") == 1
+        assert wire.call("DISTCACHE", "WAIT", "BACKING", "50000") == 1
     found = dead_letters(database)
     assert len(found) == 2
     assert found[0][:2] == ("users", b"user:7")
@@ -321,11 +319,9 @@ def test_flushall(database: Database, backed: Backed, start_server: StartServer)
         assert wire.call("FLUSHDB") == b"OK"
 
 
-def test_keys_that_are_not_written_stay_in_memory(database: Database, backed: Backed) -> None:
+def test_keys_that_are_not_written_stay_in_memory(database: Database, lazy: Backed) -> None:
     database.execute("CREATE TABLE users (id integer PRIMARY KEY, name text)")
-    server = backed(USERS, "--maxmemory-policy", "allkeys-lru", "--backing-batch-delay", "300000")
-    write_all(server)  # there is another batch in five seconds
-    ask(server, "DEL", "unmapped")
+    server = lazy(USERS, "--maxmemory-policy", "allkeys-lru")
     with server.wire() as wire:
         for number in range(100):
             wire.command("HSET", f"user:{number}", "name", "x" * 100)
@@ -342,8 +338,8 @@ def test_keys_that_are_not_written_stay_in_memory(database: Database, backed: Ba
     assert ask(server, "HGET", "user:7", "name") == b"x" * 100  # its row was not deleted
 
 
-def test_a_key_that_is_deleted_does_not_come_back(users: Database, backed: Backed) -> None:
-    server = backed(USERS, "--backing-batch-delay", "300000")
+def test_a_key_that_is_deleted_does_not_come_back(users: Database, lazy: Backed) -> None:
+    server = lazy(USERS)
     ask(server, "HSET", "user:1", "name", "one")
     write_all(server)
     ask(server, "DEL", "user:1")
@@ -354,8 +350,8 @@ def test_a_key_that_is_deleted_does_not_come_back(users: Database, backed: Backe
     assert rows(users) == [(1, "again", None)]
 
 
-def test_waiting_for_the_database(users: Database, backed: Backed) -> None:
-    server = backed(USERS, "--backing-batch-delay", "300000")
+def test_waiting_for_the_database(users: Database, lazy: Backed) -> None:
+    server = lazy(USERS)
     with server.wire() as wire:
         assert wire.call("DISTCACHE", "WAIT", "backing", "0") == 1  # it has written nothing
         assert wire.call("HSET", "user:1", "name", "one") == 1
@@ -367,11 +363,22 @@ def test_waiting_for_the_database(users: Database, backed: Backed) -> None:
     assert position(users)[0] == 1
 
 
-def test_write_through(users: Database, backed: Backed) -> None:
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_who_waits_before_it_is_known_how_far_the_rows_are(users: Database, lazy: Backed) -> None:
+    assert lazy(USERS).stop() == 0
+    users.execute("BEGIN", "LOCK TABLE distcache.position IN SHARE ROW EXCLUSIVE MODE")
+    server = lazy(USERS)
+    with server.wire() as wire:
+        wire.command("DISTCACHE", "WAIT", "backing", "0")
+        eventually(lambda: info(server, "clients")["blocked_clients"] == "1")
+        assert figure(server, "write_status") != "writing"
+        users.execute("COMMIT")
+        assert wire.reply() == 1
+
+
+def test_write_through(users: Database, lazy: Backed) -> None:
     """The reply comes when the row is there."""
-    server = backed(
-        USERS.replace("behind", "through"), "--backing-batch-delay", "300000", "--appendonly", "yes"
-    )
+    server = lazy(USERS.replace("behind", "through"), "--appendonly", "yes")
     with server.wire() as wire:
         for number in range(5):
             assert wire.call("HSET", f"user:{number}", "name", "one") == 1
@@ -389,17 +396,17 @@ def test_write_through(users: Database, backed: Backed) -> None:
     assert len(rows(users)) == 20
 
 
-def test_clean_ends(users: Database, backed: Backed) -> None:
+def test_clean_ends(users: Database, lazy: Backed) -> None:
     """A shutdown writes what is left; NOSAVE does not."""
-    server = backed(USERS, "--backing-batch-delay", "300000")
+    server = lazy(USERS)
     ask(server, "HSET", "user:1", "name", "one")
     assert server.stop() == 0
     assert rows(users) == [(1, "one", None)]
-    server = backed(USERS, "--backing-batch-delay", "300000")
+    server = lazy(USERS)
     ask(server, "HSET", "user:2", "name", "two")
     with server.wire() as wire:
         wire.command("SHUTDOWN", "NOSAVE")
-        server.process.wait(20)
+        server.process.wait(60)
     assert rows(users) == [(1, "one", None)]
 
 
@@ -424,9 +431,9 @@ def test_write_through_of_clients_that_block(
         assert {bytes(it[0]) for it in rows(database, "distcache_cache")} == {b"other"}
 
 
-def test_metrics(users: Database, backed: Backed) -> None:
+def test_metrics(users: Database, lazy: Backed) -> None:
     port = free_port()
-    server = backed(USERS, "--metrics-port", str(port), "--backing-batch-delay", "300000")
+    server = lazy(USERS, "--metrics-port", str(port))
     ask(server, "HSET", "user:1", "name", "one")
 
     def found() -> dict[str, float]:
@@ -435,7 +442,7 @@ def test_metrics(users: Database, backed: Backed) -> None:
         pairs = [line.split(" ") for line in lines if line.startswith("distcache_backing_")]
         return {name.removeprefix("distcache_backing_"): float(value) for name, value in pairs}
 
-    assert found()["pending"] == 1
+    eventually(lambda: found()["pending"] == 1)
     assert found()["lag_bytes"] > 0
     write_all(server)
     now = found()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
@@ -40,7 +43,7 @@ def sink(cluster: MockCluster) -> Iterator[Sink]:
     # All records of a batch leave together, once they are waited for.
     options = {"linger.ms": "1000"}
     target = Target(cluster.address, ["changes"], "stream", "marks", create=False, options=options)
-    made = Sink(target, reach_s=10, commit_s=5)
+    made = Sink(target, reach_s=30, commit_s=30)
     yield made
     made.close()
 
@@ -114,3 +117,21 @@ def test_what_cannot_be_opened(
     with pytest.raises(meaning):
         sink.open()
     assert sink.open() is None
+
+
+def test_topics_that_are_not_created_in_time(
+    cluster: MockCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """It reaches a broker that has no topics, and takes its time."""
+
+        def list_topics(self, timeout: float) -> Any:
+            return SimpleNamespace(topics={})
+
+        def create_topics(self, new: Any, request_timeout: float) -> dict[str, Future[None]]:
+            return {it.topic: Future() for it in new}
+
+    monkeypatch.setattr("confluent_kafka.admin.AdminClient", Slow)
+    with pytest.raises(Unavailable, match="topic changes: it was not created in time"):
+        Sink(Target(cluster.address, ["changes"], "stream", "marks"), reach_s=0.01).open()

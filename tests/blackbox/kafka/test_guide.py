@@ -19,8 +19,10 @@ from tests.support.broker import Broker
 from tests.support.guide import block, renumbered
 from tests.support.replication import ask, info
 
+pytestmark = pytest.mark.timeout(300)
+
 GUIDE = "docs/kafka.md"
-LONGEST_S = 60
+LONGEST_S = 120
 CLIENTS = Path(__file__).parents[3] / ".cache" / "clients"
 Prepare = Callable[[str, Path], list[str]]
 

@@ -24,6 +24,8 @@ from tests.support.changefeed import Contents, contents, replay, state, wait_pub
 from tests.support.replication import SETTINGS, ask, follow, info
 from tests.support.servers import OURS, free_port
 
+pytestmark = pytest.mark.timeout(300)
+
 Publish = Callable[..., Process]
 
 
@@ -307,7 +309,7 @@ def test_waiting_for_the_topic(broker: Broker, topic: str, publish: Publish) -> 
     server = publish("--appendfsync", "everysec")
     eventually(lambda: state(server)["state"] == "publishing", timeout=60)
     for number in range(3):
-        with server.wire() as wire:
+        with server.wire(90) as wire:
             wire.call("SET", "key", number)
             assert wire.call("DISTCACHE", "WAIT", "changefeed", 60_000) == 1
         assert [it["value"] for it in documents(broker, topic)][-1] == str(number)

@@ -28,6 +28,8 @@ from tests.support.guide import block
 from tests.support.replication import ask
 from tests.support.servers import free_port
 
+pytestmark = pytest.mark.timeout(300)
+
 GUIDE = block("docs/kafka.md", "conf", having="sasl_ssl")
 CERTIFICATES = block("docs/kafka.md", "conf", having="ssl-key-location")
 USER, PASSWORD, PASSPHRASE, WRONG = "cache", "pass-of-cache", "phrase-of-cache", "no-such-pass"
@@ -151,9 +153,9 @@ def test_a_wrong_password(
     with server.wire() as monitor:
         monitor.call("MONITOR")
         ask(server, "CONFIG", "SET", "changefeed-kafka-sasl-password", WRONG)
-        eventually(lambda: state(server)["state"] == "waiting", timeout=60)
-        for text in (state(server)["error"], server.log()):
-            assert "Authentication failed" in text
+        eventually(lambda: "Authentication failed" in state(server)["error"])
+        assert state(server)["state"] == "waiting"
+        assert "Authentication failed" in server.log()
         ask(server, "SET", "meanwhile", "2")
         shown = all_that_is_shown(server)
         ask(server, "CONFIG", "SET", "changefeed-kafka-sasl-password", PASSWORD)

@@ -23,6 +23,8 @@ from tests.support.kafka_proxy import (
     Cutter,
 )
 
+pytestmark = pytest.mark.timeout(300)
+
 STAGES = {
     "metadata": METADATA,
     "init": INIT_PRODUCER,

@@ -82,7 +82,8 @@ class Bench:
     def __init__(self, options: str = "") -> None:
         loop = asyncio.get_running_loop()
         config = Config()
-        config.load_arguments(["--backing-connections", "100"])
+        # A load takes as long as the test lets it.
+        config.load_arguments(["--backing-connections", "100", "--backing-timeout", "3600000"])
         self.engine = Engine(config)
         dispatch.install(self.engine)
         self.gate = Gate(self.engine, loop.call_soon, lambda _: None)
