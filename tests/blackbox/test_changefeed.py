@@ -737,3 +737,45 @@ def test_bases_of_another_history_are_of_no_use(start_server: StartServer) -> No
         eventually(lambda: client.get("key") == b"two!")
         _, documents = read_all(client, f"{offsets.pop()}-0")
         assert [it["value"] for it in documents] == ["two!"]
+
+
+def test_keys_from_before_the_log_are_in_a_snapshot(start_server: StartServer) -> None:
+    """Where the log has nothing yet there is no place before it."""
+    server = start_server()
+    with server.client() as client:
+        client.set("old", "value")
+        client.config_set("appendonly", "yes")
+        eventually(lambda: client.info("persistence")["aof_rewrites"] == 1)
+        assert info(server)["master_repl_offset"] == "0"
+        last, documents = read_all(client, "snapshot")
+        assert brief(documents) == [
+            ("snapshot", None, None),
+            ("snapshot", "old", "value"),
+            ("snapshot", None, None),
+        ]
+        client.set("new", 1)
+        [(id_, fields)] = entries(client, last, block=0)
+        assert brief([json.loads(fields[b"event"])]) == [("set", "new", "1")]
+        assert read_all(client, id_) == (id_, [])
+        # It can be gone on with from within.
+        _, rest = read_all(client, documents[0]["id"])
+        assert brief(rest) == [*brief(documents[1:]), ("set", "new", "1")]
+    assert "Unexpected" not in server.log()
+
+
+def test_a_replica_that_has_keys_and_no_log_yet(start_server: StartServer) -> None:
+    primary = start_server("--repl-ping-replica-period", "3600")
+    with primary.client() as client:
+        client.set("old", "value")
+    replica = start_server("--replicaof", f"127.0.0.1 {primary.port}")
+    with primary.client() as client, replica.client() as reader:
+        eventually(lambda: reader.get("old") == b"value")
+        assert info(replica)["master_repl_offset"] == "0"
+        waiting = begun(lambda: read_all(reader, "snapshot")[1])
+        eventually(lambda: info(replica, "changefeed")["changefeed_readers"] == "1")
+        client.set("new", 1)
+        documents = waiting.result()
+        assert sorted(it for it in brief(documents) if it[1]) == [
+            ("snapshot", "new", "1"),
+            ("snapshot", "old", "value"),
+        ]

@@ -21,6 +21,7 @@ from distcache_replication.archive import Lost
 from distcache_replication.bases import bases
 from distcache_replication.log import Trimmed
 from distcache_replication.reader import Reader
+from distcache_replication.segment import encode
 
 from distcache_server import logs
 from distcache_server.base import SnapshotBase, slices
@@ -40,6 +41,17 @@ RESOLUTION_MS = 5
 MOST_TIMES = 100_000
 VERSION = 10
 """Of the snapshots that are sent."""
+
+
+def snapshot_offset(persistence: Persistence) -> int:
+    """The offset as of which who asks now is told of all keys; 0 where there are none."""
+    engine, log = persistence.engine, persistence.log
+    if log.frontier or not any(map(len, engine.databases)):
+        return log.frontier
+    # A snapshot stands before its offset, and before the beginning of the log there is no place.
+    if not log.end and not engine.follows:
+        log.append(encode([b"PING"]))
+    return 1
 
 
 class Gap(Exception):

@@ -212,7 +212,7 @@ class Publisher:
             position = self._begun[2]
         elif position is None:
             await self.source.call("tell", f"all keys are published first: {claimed.reason}")
-            position = before_snapshot(await self.source.call("frontier"))
+            position = before_snapshot(await self.source.call("snapshot"))
         self._end = position
         self._batch = Batch(position)
         number = next(self._numbers)

@@ -14,7 +14,7 @@ from distcache_server import logs
 from distcache_server.blocking import Wait
 from distcache_server.changefeed import settings
 from distcache_server.changefeed.peer import Answer, Failed, Gone
-from distcache_server.changefeed.process import Process
+from distcache_server.changefeed.process import Process, snapshot_offset
 from distcache_server.config import kafka
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Publishing:
         it.journal.attach()
         answers: dict[str, Answer] = {
             "lineage": self._lineage,
-            "frontier": self._frontier,
+            "snapshot": self._snapshot,
             "published": self._published,
         }
         self._history = it.history.id
@@ -228,8 +228,8 @@ class Publishing:
         history = self.persistence.history
         return [history.id, history.lineage]
 
-    async def _frontier(self) -> int:
-        return self.persistence.log.frontier
+    async def _snapshot(self) -> int:
+        return snapshot_offset(self.persistence)
 
     async def _published(self, said: dict[str, Any]) -> None:
         state, error = said.pop("state"), said.pop("error")

@@ -22,7 +22,7 @@ from distcache_server.blocking import Wait
 from distcache_server.changefeed import settings
 from distcache_server.changefeed.groups import Groups
 from distcache_server.changefeed.peer import Failed, Gone, Peer
-from distcache_server.changefeed.process import Process
+from distcache_server.changefeed.process import Process, snapshot_offset
 from distcache_server.commands.stream_pending import ATTEMPTS
 from distcache_server.commands.stream_reading import NEW, Request
 from distcache_server.errors import (
@@ -294,7 +294,7 @@ class Changefeed:
     def id_of(self, word: bytes) -> int:
         """An id that a client begins with."""
         if word.lower() == SNAPSHOT:
-            return number_of(before_snapshot(self.end.offset))
+            return number_of(before_snapshot(snapshot_offset(self.persistence)))
         if word == b"$":
             return number_of(self.end)
         return parsed(word)
@@ -310,7 +310,7 @@ class Changefeed:
         """The entries behind an id; waits for some where there is a time to (0: for ever)."""
         after = position_of(number)
         if self.is_ahead(after):
-            after = before_snapshot(self.end.offset)
+            after = before_snapshot(snapshot_offset(self.persistence))
         count = min(count or MOST, MOST)
         # What is there already is waited for as long as that takes.
         if after < self.end or after.in_snapshot:

@@ -109,7 +109,7 @@ class Server:
         match name:
             case "lineage":
                 return [HISTORY, self.lineage]
-            case "frontier":
+            case "snapshot":
                 return self.frontiers.pop(0) if self.frontiers else len(self.log)
             case "base":
                 self.given = self.oldest
