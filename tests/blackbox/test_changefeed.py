@@ -711,6 +711,24 @@ def test_a_reader_waits_at_a_replica_that_gets_another_primary(start_server: Sta
         assert "Unexpected error" not in replica.log()
 
 
+def test_who_begins_behind_a_change_of_history_sees_nothing_of_before(
+    start_server: StartServer,
+) -> None:
+    primary, replica = (start_server(*DURABLE, *SETTINGS) for _ in range(2))
+    with primary.client() as first, replica.client() as client:
+        first.set("key", "right")
+        for _ in range(20):
+            client.append("key", "wrong")
+        # There is a cursor that has been there from the beginning.
+        assert len(read_all(client, "0")[1]) == 20
+        client.execute_command("REPLICAOF", "127.0.0.1", primary.port)
+        history = info(primary)["master_replid"]
+        eventually(lambda: info(replica)["master_replid"] == history)
+        _, documents = read_all(client, "0")
+        assert {it["source"]["history"] for it in documents} == {history}
+        assert {it["value"] for it in documents if it["key"]} == {"right"}
+
+
 def test_bases_of_another_history_are_of_no_use(start_server: StartServer) -> None:
     """Not even where one is of the offset at which the log begins anew."""
     silent = ("--repl-ping-replica-period", "3600")

@@ -151,7 +151,10 @@ class Changefeed:
 
     async def _peer(self) -> Peer:
         """The process, which is started if need be; raises Gone where that is in vain."""
-        if self._starting is None and (self.process is None or not self.process.is_up):
+        if self._starting is None and not self._is_of_use:
+            if self.process is not None and self.process.is_up:
+                # Who waits there goes on at the next, and that is no failure.
+                self._renewals += 1
             # Not by one reader, who may be gone before it is done.
             self._starting = self._begin(self._start())
         if self._starting is not None:
@@ -159,6 +162,12 @@ class Changefeed:
         if self.process is None or self.process.peer is None:
             raise Gone
         return self.process.peer
+
+    @property
+    def _is_of_use(self) -> bool:
+        """There is a process, and what it follows is our log."""
+        process = self.process
+        return process is not None and process.is_up and process.is_of_our_history
 
     async def _start(self) -> None:
         try:
@@ -213,10 +222,8 @@ class Changefeed:
 
     def _look_after(self) -> None:
         """End the process if it is of no use, or follows a log that is not ours any more."""
-        process = self.process
         unused = not self.readers and monotonic() - self._used_s > IDLE_S
-        useless = process is not None and not (process.is_up and process.is_of_our_history)
-        if useless:
+        if self.process is not None and not self._is_of_use:
             self._renew()
         if unused:
             self._begin(self._end_process())
